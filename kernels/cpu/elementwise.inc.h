@@ -1,0 +1,149 @@
+// Row-wise operations, one source for every instruction set.
+#pragma once
+
+#include "kernels/cpu/kernel_table.h"
+#include "kernels/cpu/simd.h"
+#include "kernels/numerics.h"
+
+namespace longspan::LONGSPAN_ISA {
+
+// Lanes [0, count) of p, zero elsewhere; never reads past the end.
+inline F32 LoadPart(const float* p, int64_t count) {
+  if (count >= 16) return Load(p);
+  float lanes[16] = {};
+  for (int64_t i = 0; i < count; ++i) lanes[i] = p[i];
+  return Load(lanes);
+}
+
+inline void StorePart(float* p, F32 x, int64_t count) {
+  if (count >= 16) {
+    Store(p, x);
+  } else {
+    StoreLanes(p, x, static_cast<int>(count));
+  }
+}
+
+// 1 / sqrt(mean of squares + epsilon)
+inline float InverseRms(const float* x, int64_t n, float epsilon) {
+  F32 sum = Zero();
+  for (int64_t i = 0; i < n; i += 16) {
+    const F32 v = LoadPart(x + i, n - i);
+    sum = Fma(v, v, sum);
+  }
+  return 1.0f / __builtin_sqrtf(ReduceAdd(sum) / static_cast<float>(n) + epsilon);
+}
+
+inline void ResidualNorm(float* x, const float* update, const float* post, const float* weight, float epsilon,
+                         int64_t n, float* out) {
+  if (update != nullptr) {
+    const F32 scale = Set1(post == nullptr ? 1.0f : InverseRms(update, n, epsilon));
+    for (int64_t i = 0; i < n; i += 16) {
+      F32 u = LoadPart(update + i, n - i);
+      if (post != nullptr) u = Mul(Mul(u, scale), LoadPart(post + i, n - i));
+      StorePart(x + i, Add(LoadPart(x + i, n - i), u), n - i);
+    }
+  }
+  const F32 scale = Set1(InverseRms(x, n, epsilon));
+  for (int64_t i = 0; i < n; i += 16) {
+    StorePart(out + i, Mul(Mul(LoadPart(x + i, n - i), scale), LoadPart(weight + i, n - i)), n - i);
+  }
+}
+
+inline F32 Sigmoid(F32 x) { return Div(Set1(1.0f), Add(Set1(1.0f), Exp(Sub(Zero(), x)))); }
+
+// GELU in its tanh form: 0.5 (1 + tanh z) is the logistic function of 2z.
+inline void Gated(bool gelu_tanh, const float* gate, const float* up, int64_t n, float* out) {
+  for (int64_t i = 0; i < n; i += 16) {
+    const F32 g = LoadPart(gate + i, n - i);
+    F32 z = g;
+    if (gelu_tanh) {
+      const F32 cubic = Fma(Mul(Mul(g, g), g), Set1(0.044715f), g);
+      z = Mul(cubic, Set1(2.0f * 0.7978845608f));
+    }
+    StorePart(out + i, Mul(Mul(g, Sigmoid(z)), LoadPart(up + i, n - i)), n - i);
+  }
+}
+
+inline void SumParts(const float* parts, int count, int64_t stride, int64_t begin, int64_t end, float* out) {
+  for (int64_t i = begin; i < end; i += 16) {
+    F32 stack[8];
+    int depth = 0;
+    for (int p = 0; p < count; ++p) {
+      stack[depth++] = LoadPart(parts + p * stride + i, end - i);
+      for (int due = MergesDue(p); due > 0; --due, --depth)
+        stack[depth - 2] = Add(stack[depth - 2], stack[depth - 1]);
+    }
+    for (; depth > 1; --depth) stack[depth - 2] = Add(stack[depth - 2], stack[depth - 1]);
+    StorePart(out + i, stack[0], end - i);
+  }
+}
+
+inline constexpr float kSmallestGroup = 1e-35f;  // 127 / x and x / 127 are normal numbers from here on
+
+// One row's group of 32 as int8 with its scale: q = round(x / scale), scale = max |x| / 127. A group below
+// kSmallestGroup becomes zero. One with a value that is not finite gets a NaN as its scale, so that a NaN
+// shows in the products instead of vanishing in a conversion.
+inline void QuantizeGroup(const float* x, int64_t count, int8_t* q, float* scale, int32_t* half_sums) {
+  const F32 a = LoadPart(x, count);
+  const F32 b = count > 16 ? LoadPart(x + 16, count - 16) : Zero();
+  const float largest = ReduceMax(Max(Abs(a), Abs(b)));
+  const F32 inverse = Set1(largest >= kSmallestGroup ? 127.0f / largest : 0.0f);
+  const I32 parts[2] = {RoundToInt(Mul(a, inverse)), RoundToInt(Mul(b, inverse))};
+  bool finite = true;
+  for (int half = 0; half < 2; ++half) {
+    int32_t lanes[16];
+    __builtin_memcpy(lanes, &parts[half], sizeof lanes);
+    int32_t sum = 0;
+    for (int i = 0; i < 16; ++i) {
+      q[16 * half + i] = static_cast<int8_t>(lanes[i]);
+      sum += q[16 * half + i];
+      finite &= lanes[i] >= -127 && lanes[i] <= 127;
+    }
+    half_sums[half] = sum;
+  }
+  *scale = finite ? largest / 127.0f : __builtin_nanf("");
+}
+
+inline float RoundToBf16(float x) {
+  uint32_t bits;
+  __builtin_memcpy(&bits, &x, sizeof bits);
+  bits = (bits + 0x7fffu + (bits >> 16 & 1)) & 0xffff0000u;
+  __builtin_memcpy(&x, &bits, sizeof bits);
+  return x;
+}
+
+inline void PackTile(const PackActivationsArgs& args, int64_t first, int rows) {
+  const int64_t groups = NumQuantGroups(args.columns);
+  for (int r = 0; r < rows; ++r) {
+    const float* x = args.x + (first + r) * args.stride;
+    for (int64_t g = 0; g < groups; ++g) {
+      const int64_t count =
+          args.columns - g * kQuantGroup < kQuantGroup ? args.columns - g * kQuantGroup : kQuantGroup;
+      const int64_t at = first * groups + g * rows;  // groups before this one in the tile's order
+      if (args.quants != nullptr) {
+        int8_t q[kQuantGroup];
+        int32_t half_sums[2];
+        QuantizeGroup(x + g * kQuantGroup, count, q, &args.scales[at + r], half_sums);
+        for (int k = 0; k < 8; ++k) __builtin_memcpy(&args.quants[at * 8 + k * rows + r], q + 4 * k, 4);
+        args.half_sums[at * 2 + r] = half_sums[0];
+        args.half_sums[at * 2 + rows + r] = half_sums[1];
+      } else {
+        float* out = args.values + at * kQuantGroup + r;
+        for (int64_t k = 0; k < kQuantGroup; ++k) {
+          const float v = k < count ? x[g * kQuantGroup + k] : 0.0f;
+          out[k * rows] = args.round_to_bf16 ? RoundToBf16(v) : v;
+        }
+      }
+    }
+  }
+}
+
+inline void PackActivations(const PackActivationsArgs& args, int64_t begin, int64_t end) {
+  for (int64_t row = begin; row < end;) {
+    const int rows = TileRows(args.rows - row);
+    PackTile(args, row, rows);
+    row += rows;
+  }
+}
+
+}  // namespace longspan::LONGSPAN_ISA

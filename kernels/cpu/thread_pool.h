@@ -1,0 +1,58 @@
+// Threads that stay, for loops of a few microseconds.
+//
+// Run is called by one thread at a time, which takes part in the work. Workers spin for a short while after a
+// loop, because the next usually follows at once, and sleep when it does not.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <thread>
+#include <vector>
+
+namespace longspan {
+
+class ThreadPool {
+ public:
+  // `threads` in all, the caller's included; at least one.
+  explicit ThreadPool(int threads);
+  ~ThreadPool();
+  ThreadPool(const ThreadPool&) = delete;
+  ThreadPool& operator=(const ThreadPool&) = delete;
+
+  int threads() const { return static_cast<int>(workers_.size()) + 1; }
+
+  // Calls body(begin, end, thread) over [0, count) in chunks that are multiples of `grain` (the last may be
+  // shorter), handed out as threads become free. Returns when all are done.
+  template <typename Body>
+  void For(int64_t count, int64_t grain, Body&& body) {
+    if (count <= 0) return;
+    if (workers_.empty() || count <= grain) {
+      body(int64_t{0}, count, 0);
+      return;
+    }
+    const auto call = [](void* context, int64_t begin, int64_t end, int thread) {
+      (*static_cast<std::remove_reference_t<Body>*>(context))(begin, end, thread);
+    };
+    Run(count, grain, call, const_cast<void*>(static_cast<const void*>(&body)));
+  }
+
+ private:
+  using Call = void (*)(void* context, int64_t begin, int64_t end, int thread);
+
+  void Run(int64_t count, int64_t grain, Call call, void* context);
+  void Work(int thread);
+  void WorkerLoop(int thread);
+
+  std::vector<std::thread> workers_;
+  Call call_ = nullptr;
+  void* context_ = nullptr;
+  int64_t count_ = 0;
+  int64_t chunk_ = 1;
+  alignas(64) std::atomic<int64_t> next_{0};
+  alignas(64) std::atomic<uint32_t> generation_{0};
+  alignas(64) std::atomic<int> busy_{0};
+  std::atomic<bool> stopping_{false};
+};
+
+}  // namespace longspan

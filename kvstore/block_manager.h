@@ -1,0 +1,59 @@
+// The KV store of a group as rank 0 sees it: who was promised how much, and who holds which pages.
+//
+// A sequence first reserves all it can ever hold, on every kvp rank, and then takes blocks out of its
+// reservation as it grows. On every rank, at every moment: in use <= reserved <= capacity, for each sequence
+// and in all. All numbers are pages. Breaking a promise (growing beyond the reservation, freeing twice) is a
+// bug, never an error: whoever admits asks CanReserve first. Threads: one thread at a time.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "kvstore/block_allocator.h"
+#include "kvstore/block_table.h"
+#include "kvstore/kv_geometry.h"
+
+namespace longspan {
+
+class BlockManager {
+ public:
+  static absl::StatusOr<std::unique_ptr<BlockManager>> Create(KvGeometry geometry);
+
+  const KvGeometry& geometry() const { return geometry_; }
+
+  // The shift that leaves the most headroom on the rank that has least, then on the next, and so on; the
+  // lowest of equals. When any shift can be reserved, this one can.
+  int ChooseShift(int64_t total_tokens, int64_t chunk_tokens) const;
+  bool CanReserve(int64_t total_tokens, int64_t chunk_tokens, int shift) const;
+  // Promises KvDemand(...) pages to a new sequence. CanReserve must hold.
+  BlockTable Reserve(int64_t total_tokens, int64_t chunk_tokens, int shift);
+
+  // Gives the sequence the blocks it lacks for positions before `end_position`.
+  std::vector<BlockGrant> Extend(BlockTable& table, int64_t end_position);
+  // Takes back the blocks that no token at `next_position` or later can see.
+  void Trim(BlockTable& table, int64_t next_position);
+  // Takes back all blocks and the reservation. The table is empty afterwards.
+  void Free(BlockTable& table);
+
+  // The longest sequence that an empty store can hold, `at_most` if that fits; 0 if nothing does.
+  int64_t LargestContext(int64_t chunk_tokens, int64_t at_most) const;
+
+  // The least, over the kvp ranks, of capacity - reserved.
+  int64_t headroom() const;
+  int64_t capacity(int kvp_rank) const { return allocators_[static_cast<size_t>(kvp_rank)].capacity(); }
+  int64_t reserved(int kvp_rank) const { return reserved_[static_cast<size_t>(kvp_rank)]; }
+  int64_t in_use(int kvp_rank) const { return allocators_[static_cast<size_t>(kvp_rank)].in_use(); }
+
+ private:
+  explicit BlockManager(KvGeometry geometry);
+  void ReleaseFront(BlockTable& table, size_t group, int64_t first_live_block);
+  bool FitsEmpty(int64_t total_tokens, int64_t chunk_tokens) const;
+
+  KvGeometry geometry_;
+  std::vector<BlockAllocator> allocators_;  // [kvp]
+  std::vector<int64_t> reserved_;           // [kvp]
+};
+
+}  // namespace longspan

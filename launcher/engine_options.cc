@@ -1,0 +1,31 @@
+#include "launcher/engine_options.h"
+
+#include <random>
+
+namespace longspan {
+
+EngineOptions EngineOptionsFor(const ModelConfig& config, const Group& group, const ModelOptions& options) {
+  std::random_device random;
+  EngineOptions engine;
+  engine.geometry = group.geometry();
+  engine.chunk_tokens = options.chunk_tokens;
+  engine.max_sequences = static_cast<int>(group.options().max_sequences);
+  engine.max_context = group.options().max_context;
+  engine.default_max_tokens = options.default_max_tokens.value_or(engine.default_max_tokens);
+  engine.vocab_size = config.vocab_size;
+  engine.max_logit_rows = group.options().max_logit_rows;
+  engine.eos_token_ids = config.eos_token_ids;
+  engine.seed = uint64_t{random()} << 32 | random();
+  return engine;
+}
+
+RequestLimits LimitsBeforeLoading(const ModelConfig& config, const ModelOptions& options) {
+  RequestLimits limits;
+  limits.vocab_size = config.vocab_size;
+  limits.max_context = options.max_context.value_or(config.max_context);
+  limits.store_tokens = limits.max_context;
+  limits.default_max_tokens = options.default_max_tokens.value_or(EngineOptions().default_max_tokens);
+  return limits;
+}
+
+}  // namespace longspan

@@ -1,0 +1,18 @@
+// The engine of a command, from its options and the group it drives.
+#pragma once
+
+#include "launcher/model_options.h"
+#include "runtime/engine/engine.h"
+#include "runtime/engine/group.h"
+#include "runtime/engine/request_check.h"
+#include "runtime/model/model_config.h"
+
+namespace longspan {
+
+// Requests without a seed get one that differs from run to run.
+EngineOptions EngineOptionsFor(const ModelConfig& config, const Group& group, const ModelOptions& options);
+
+// What a request must keep to whatever the memory: checked before a model is loaded, to fail early.
+RequestLimits LimitsBeforeLoading(const ModelConfig& config, const ModelOptions& options);
+
+}  // namespace longspan

@@ -1,0 +1,33 @@
+// Running a command on a group: from the environment's ranks to a loaded model.
+#pragma once
+
+#include <cstdint>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "launcher/model_options.h"
+#include "launcher/rank_env.h"
+#include "runtime/engine/group.h"
+#include "runtime/model/model_source.h"
+
+namespace longspan {
+
+// What a command does with a group. All methods are called on rank 0 alone.
+class GroupProgram {
+ public:
+  virtual ~GroupProgram() = default;
+
+  // Before weights are loaded: everything that can fail early. Says how many sequences will run at once at
+  // most.
+  virtual absl::StatusOr<int64_t> Prepare(const ModelSource& source) = 0;
+  // With the group loaded. Returns the exit code, having said why when that is not 0; an error means that the
+  // group is unusable.
+  virtual absl::StatusOr<int> Drive(const ModelSource& source, Group& group, double load_s) = 0;
+};
+
+// Every rank calls it; returns the process's exit code, and has said why when that is not 0. `terse`: say
+// nothing about loading unless somebody looks at a terminal. A rank that fails while others wait for it
+// aborts the whole job.
+int RunOnGroup(const ModelOptions& options, const RankEnv& env, bool terse, GroupProgram& program);
+
+}  // namespace longspan

@@ -1,0 +1,17 @@
+// SIGINT and SIGTERM. One handler for the process; functions are for the main thread.
+#pragma once
+
+namespace longspan {
+
+// From now on a signal ends the process with status 128 + its number, also where it was started with signals
+// ignored. A closed standard output is reported by the write that meets it, not by SIGPIPE.
+void ExitOnInterrupts();
+
+// From now on the first signal is only remembered, so that work can end in order; another one ends the
+// process.
+void RememberInterrupts();
+
+// The signal that came since RememberInterrupts; 0 for none.
+int PendingInterrupt();
+
+}  // namespace longspan

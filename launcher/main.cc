@@ -1,0 +1,130 @@
+// The `longspan` command: finds the subcommand, parses its options and runs it.
+#include <algorithm>
+#include <cstdio>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/container/flat_hash_set.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "kernels/status_macros.h"
+#include "launcher/command.h"
+#include "launcher/command_line.h"
+#include "launcher/commands/generate.h"
+#include "launcher/commands/inspect.h"
+#include "launcher/commands/logits.h"
+#include "launcher/commands/tokenize.h"
+#include "launcher/exit_status.h"
+#include "launcher/failure.h"
+#include "launcher/help_formatter.h"
+#include "launcher/interrupts.h"
+#include "launcher/nearest.h"
+#include "launcher/rank_env.h"
+#include "launcher/text_files.h"
+#include "launcher/version.h"
+
+namespace longspan {
+namespace {
+
+const std::vector<CommandEntry>& Commands() {
+  static const auto* commands = new std::vector<CommandEntry>{
+      {"generate", "continues a prompt, or a file of prompts", NewGenerateCommand},
+      {"logits", "writes the logits of given tokens to a file", NewLogitsCommand},
+      {"tokenize", "turns texts into token ids, and back", NewTokenizeCommand},
+      {"inspect", "tells what a model is and what it costs in memory", NewInspectCommand},
+  };
+  return *commands;
+}
+
+std::string HelpText() {
+  std::string text =
+      "Longspan runs large language models at long context on many processes.\n\n"
+      "usage: longspan COMMAND [OPTION...]\n"
+      "       mpirun -n N longspan COMMAND [OPTION...]   N ranks share one model\n\nCommands:\n";
+  for (const CommandEntry& command : Commands()) {
+    absl::StrAppendFormat(&text, "  %-10s %s\n", command.name, command.summary);
+  }
+  absl::StrAppend(&text,
+                  "\n`longspan COMMAND --help` lists a command's options; `longspan --version` tells what "
+                  "this is.\n");
+  return text;
+}
+
+// A configuration file may hold options of any command.
+std::vector<std::string> OptionsOfAllCommands() {
+  absl::flat_hash_set<std::string> names;
+  for (const CommandEntry& entry : Commands()) {
+    CLI::App app;
+    const std::unique_ptr<Command> command = entry.create();
+    command->AddOptions(app);
+    for (const std::string& name : OptionNames(app)) {
+      if (name != "--help") names.insert(name);
+    }
+  }
+  std::vector<std::string> sorted(names.begin(), names.end());
+  std::sort(sorted.begin(), sorted.end());
+  return sorted;
+}
+
+absl::StatusOr<const CommandEntry*> FindCommand(const std::string& name) {
+  std::vector<std::string> names;
+  std::string list;
+  for (const CommandEntry& entry : Commands()) {
+    if (entry.name == name) return &entry;
+    names.push_back(entry.name);
+    absl::StrAppend(&list, list.empty() ? "" : ", ", entry.name);
+  }
+  if (name.starts_with("-")) {
+    const std::vector<std::string> options = {"--help", "--version"};
+    return UsageError(absl::StrCat("unknown option ", name, "; the nearest is ",
+                                   std::string(Nearest(name, options)),
+                                   ", and options of a command come after its name: one of ", list));
+  }
+  return UsageError(absl::StrCat("unknown command '", name, "'; the nearest is ",
+                                 std::string(Nearest(name, names)), ", and there are ", list));
+}
+
+absl::StatusOr<int> RunCommand(const CommandEntry& entry, const std::vector<std::string>& arguments,
+                               const RankEnv& env) {
+  const std::unique_ptr<Command> command = entry.create();
+  CLI::App app(absl::StrCat("longspan ", entry.name, ": ", entry.summary, "."), "longspan " + entry.name);
+  app.formatter(std::make_shared<HelpFormatter>());
+  app.get_help_ptr()->description("tells about these options");
+  command->AddOptions(app);
+  LONGSPAN_ASSIGN_OR_RETURN(const ParseOutcome outcome,
+                            ParseCommandLine(app, arguments, OptionsOfAllCommands(), ReadEnvironment));
+  if (outcome == ParseOutcome::kHelp) {
+    if (env.rank == 0) LONGSPAN_RETURN_IF_ERROR(WriteOutput(app.help()));
+    return 0;
+  }
+  LONGSPAN_RETURN_IF_ERROR(command->Check());
+  return command->Run(env);
+}
+
+absl::StatusOr<int> RunProgram(const std::vector<std::string>& arguments, const RankEnv& env) {
+  if (arguments.empty()) {
+    if (env.rank == 0) std::fputs(HelpText().c_str(), stderr);
+    return kExitUsage;
+  }
+  const bool help = arguments[0] == "--help" || arguments[0] == "-h" || arguments[0] == "help";
+  if (help || arguments[0] == "--version") {
+    if (env.rank == 0) LONGSPAN_RETURN_IF_ERROR(WriteOutput(help ? HelpText() : VersionText()));
+    return 0;
+  }
+  LONGSPAN_ASSIGN_OR_RETURN(const CommandEntry* entry, FindCommand(arguments[0]));
+  return RunCommand(*entry, {arguments.begin() + 1, arguments.end()}, env);
+}
+
+int Main(const std::vector<std::string>& arguments) {
+  ExitOnInterrupts();
+  const absl::StatusOr<RankEnv> env = DetectRankEnv(ReadEnvironment);
+  if (!env.ok()) return ReportFailure(RankEnv{}, env.status());
+  const absl::StatusOr<int> code = RunProgram(arguments, *env);
+  return code.ok() ? *code : ReportFailure(*env, code.status());
+}
+
+}  // namespace
+}  // namespace longspan
+
+int main(int argc, char** argv) { return longspan::Main(std::vector<std::string>(argv + 1, argv + argc)); }

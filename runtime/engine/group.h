@@ -1,0 +1,67 @@
+// The ranks that together run one copy of a model: a grid of tp x kvp, rank r = t * kvp + k.
+//
+// Every rank creates its Group with the same options (Create is collective). Rank 0 then drives it through
+// the Executor interface; the others serve until rank 0 shuts the group down. Threads: one thread at a time.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "comm/bootstrap.h"
+#include "comm/communicator.h"
+#include "kernels/backend.h"
+#include "kvstore/block_manager.h"
+#include "runtime/engine/executor.h"
+#include "runtime/model/model_source.h"
+
+namespace longspan {
+
+struct GroupOptions {
+  int tp = 1;
+  int kvp = 1;
+  Numerics numerics;      // resolved: no kAuto
+  uint64_t kv_bytes = 0;  // KV budget of one rank; 0 = 60 % of the memory free after loading, shared by the
+                          // ranks of a host, and no more than max_sequences sequences of max_context can use
+  int64_t max_context = 0;         // tokens; 0 = the model's
+  int64_t max_batch_tokens = 576;  // tokens of one step at most, decodes and prefill chunks together
+  int64_t max_sequences = 64;
+  // Filled by Create: rows of logits that one step can return.
+  int64_t max_logit_rows = 0;
+  std::function<void(double)> progress;  // of loading, 0 to 1; may be empty
+};
+
+// What each rank holds and has sent so far; vectors by rank.
+struct GroupReport {
+  int tp = 1, kvp = 1;
+  std::vector<std::string> hosts;
+  std::vector<uint64_t> weight_bytes;  // in the backend's layout
+  std::vector<uint64_t> kv_bytes;      // KV pool
+  std::vector<uint64_t> comm_bytes;    // sent to other ranks
+  std::vector<uint64_t> comm_operations;
+};
+
+class Group : public Executor {
+ public:
+  // Loads this rank's shard. `source`, `bootstrap` and `backend` must outlive the group.
+  static absl::StatusOr<std::unique_ptr<Group>> Create(const ModelSource& source, Bootstrap& bootstrap,
+                                                       std::unique_ptr<Communicator> communicator,
+                                                       Backend& backend, const GroupOptions& options);
+
+  virtual const GroupOptions& options() const = 0;
+  // Capacity of the KV store of all ranks, for the engine on rank 0.
+  virtual const KvGeometry& geometry() const = 0;
+
+  // Ranks other than 0: carries out steps until rank 0 shuts the group down or something fails.
+  virtual absl::Status Serve() = 0;
+
+  // Rank 0: counters of all ranks. Sends a request for them through the group.
+  virtual absl::StatusOr<GroupReport> Report() = 0;
+  // Rank 0: ends Serve on all other ranks. Called by the destructor too.
+  virtual absl::Status Shutdown() = 0;
+};
+
+}  // namespace longspan

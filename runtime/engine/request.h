@@ -1,0 +1,54 @@
+// What a caller asks of the engine, and what it hears back.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace longspan {
+
+struct SamplingParams {
+  double temperature = 0;  // 0 = greedy
+  int64_t top_k = 0;       // 0 = all
+  double top_p = 1;
+  double min_p = 0;
+  double repetition_penalty = 1;                      // over prompt and output (arXiv 1909.05858)
+  double presence_penalty = 0;                        // over output
+  double frequency_penalty = 0;                       // over output
+  std::vector<std::pair<int32_t, float>> logit_bias;  // token id, added to its logit
+  std::optional<uint64_t> seed;  // a request without one is given one when it is admitted
+};
+
+// Immutable once submitted.
+struct Request {
+  std::vector<int32_t> prompt;        // at least one token
+  std::optional<int64_t> max_tokens;  // output; absent = the engine's default, capped by the context left
+  SamplingParams sampling;
+  bool ignore_eos = false;
+  bool prompt_logits =
+      false;  // deliver the logits of every prompt position (teacher-forced); max_tokens may be 0
+};
+
+enum class FinishReason : uint8_t { kStop, kLength, kCancelled, kError };
+std::string_view Name(FinishReason reason);  // "stop", "length", "cancelled", "error"
+
+using RequestId = int64_t;
+
+// Hears of one request, on the engine's thread. Lives until after OnFinish.
+class RequestListener {
+ public:
+  virtual ~RequestListener() = default;
+
+  // Logits before sampling, [vocab], of the token that follows `position`; valid during the call only. Called
+  // for each generated token, and for each prompt position with prompt_logits, in order.
+  virtual void OnLogits(int64_t position, std::span<const float> logits) {}
+  // A generated token, an end-of-sequence token included. Returns false to stop with reason kStop.
+  virtual bool OnToken(int32_t token) { return true; }
+  virtual void OnFinish(FinishReason reason) {}
+};
+
+}  // namespace longspan

@@ -1,0 +1,40 @@
+// A request on its way through the engine: what it asked for, and how far it has come.
+//
+// Owned by the engine from Submit to OnFinish.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "kvstore/block_table.h"
+#include "runtime/engine/request.h"
+#include "runtime/engine/token_counts.h"
+
+namespace longspan {
+
+struct Sequence {
+  RequestId id = 0;
+  RequestListener* listener = nullptr;
+  std::vector<int32_t> tokens;  // prompt, then output
+  int64_t prompt_tokens = 0;
+  int64_t max_tokens = 0;    // output
+  int64_t chunk_tokens = 0;  // of its prompt in one step at most
+  SamplingParams sampling;
+  uint64_t seed = 0;
+  bool ignore_eos = false;
+  bool prompt_logits = false;
+
+  // From admission on. Before a step computed_tokens < tokens.size(): the last token of a sequence that goes
+  // on is always still to be computed.
+  int slot = -1;  // -1 while it waits
+  BlockTable blocks;
+  int64_t computed_tokens = 0;  // positions whose KV is written
+  TokenCounts counts;           // kept only if sampling looks at it
+
+  bool finished = false;  // OnFinish was called; it holds nothing any more
+
+  int64_t total_tokens() const { return prompt_tokens + max_tokens; }
+  int64_t output_tokens() const { return static_cast<int64_t>(tokens.size()) - prompt_tokens; }
+};
+
+}  // namespace longspan

@@ -1,0 +1,212 @@
+#include "runtime/engine/worker.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "absl/strings/str_cat.h"
+#include "kernels/check.h"
+#include "kvstore/shard_map.h"
+
+namespace longspan {
+namespace {
+
+constexpr int kQueriesPerItem = 32;  // rows times heads of one KV head: amortises each read of a KV block
+
+int MaxTileRows(const ShardPlan& plan) { return std::max(1, kQueriesPerItem / (plan.heads / plan.kv_heads)); }
+
+// Fewer tiles than this are split by class, so that every thread has about four pieces of work.
+int64_t MinItems(const ShardPlan& plan, int threads) {
+  return threads == 1 ? 1 : (4 * threads + plan.kv_heads - 1) / plan.kv_heads;
+}
+
+}  // namespace
+
+int64_t Worker::MaxSplitRows(const ModelConfig& config, const ShardPlan& plan, int threads) {
+  return MinItems(plan, threads) * MaxTileRows(plan);
+}
+
+Worker::Worker(const ModelConfig& config, const ShardPlan& plan, Decoder& decoder, Backend& backend,
+               const WorkerOptions& options)
+    : config_(config), plan_(plan), decoder_(decoder), backend_(backend), options_(options) {
+  for (const LayerGroupConfig& group : config.groups) {
+    const int half = config.head_dim / 2;
+    std::vector<double> frequencies;
+    for (int i = 0; i < half; ++i) {
+      const double divisor =
+          group.rope.frequency_divisors.empty() ? 1.0 : group.rope.frequency_divisors[static_cast<size_t>(i)];
+      frequencies.push_back(std::pow(group.rope.base, -2.0 * i / config.head_dim) / divisor);
+    }
+    inverse_frequencies_.push_back(std::move(frequencies));
+  }
+  group_places_.resize(config.groups.size());
+}
+
+absl::StatusOr<std::unique_ptr<Worker>> Worker::Create(const ModelConfig& config, const ShardPlan& plan,
+                                                       Decoder& decoder, Backend& backend,
+                                                       const WorkerOptions& options) {
+  auto worker = std::unique_ptr<Worker>(new Worker(config, plan, decoder, backend, options));
+  const size_t page_bytes = options.kv_layout.layer_bytes() * static_cast<size_t>(options.layers_per_page);
+  absl::StatusOr<DeviceBuffer> pages =
+      backend.device().Allocate(page_bytes * static_cast<size_t>(options.num_pages));
+  if (!pages.ok()) return pages.status();
+  worker->kv_pages_ = *std::move(pages);
+  worker->stream_ = backend.device().NewStream();
+  return worker;
+}
+
+int Worker::PagesPerBlock(size_t group) const {
+  return static_cast<int>(config_.groups[group].layers.size()) / options_.layers_per_page;
+}
+
+absl::Status Worker::ApplyBlocks(const BatchSequence& sequence) {
+  if (sequence.slot < 0 || sequence.first_live_blocks.size() != config_.groups.size()) {
+    return absl::InternalError(absl::StrCat("batch names slot ", sequence.slot, " with ",
+                                            sequence.first_live_blocks.size(), " layer groups"));
+  }
+  const size_t index = static_cast<size_t>(sequence.slot);
+  if (slots_.size() <= index) slots_.resize(index + 1);
+  Slot& slot = slots_[index];
+  if (sequence.starts) {
+    slot.shift = sequence.shift;
+    slot.groups.assign(config_.groups.size(), {});
+  }
+  for (const BlockGrant& grant : sequence.grants) {
+    if (BlockOwner(grant.block_index, slot.shift, plan_.kvp) != plan_.kvp_rank()) continue;
+    LocalBlocks& local = slot.groups[static_cast<size_t>(grant.layer_group)];
+    local.indices.push_back(grant.block_index);
+    local.pages.insert(local.pages.end(), grant.pages.begin(), grant.pages.end());
+  }
+  for (size_t g = 0; g < slot.groups.size(); ++g) {
+    LocalBlocks& local = slot.groups[g];
+    const auto live =
+        std::lower_bound(local.indices.begin(), local.indices.end(), sequence.first_live_blocks[g]);
+    const int64_t dead = live - local.indices.begin();
+    local.indices.erase(local.indices.begin(), live);
+    local.pages.erase(local.pages.begin(), local.pages.begin() + dead * PagesPerBlock(g));
+  }
+  return absl::OkStatus();
+}
+
+// Tokens of this rank's rows of the vocabulary, and where the rows of all ranks go in the batch.
+void Worker::StageEmbedding(const std::vector<int32_t>& tokens, DecoderInput& input) {
+  std::vector<int32_t> local_ids, order;
+  for (const Range& range : plan_.vocab) {
+    const size_t before = order.size();
+    for (size_t i = 0; i < tokens.size(); ++i) {
+      if (tokens[i] < range.begin || tokens[i] >= range.end) continue;
+      order.push_back(static_cast<int32_t>(i));
+      if (&range == &plan_.vocab[static_cast<size_t>(plan_.rank)]) {
+        local_ids.push_back(static_cast<int32_t>(tokens[i] - range.begin));
+      }
+    }
+    input.ids_by_rank.push_back(static_cast<int64_t>(order.size() - before));
+  }
+  LONGSPAN_CHECK(order.size() == tokens.size());
+  ids_place_ = staging_.Append(local_ids);
+  order_place_ = staging_.Append(order);
+}
+
+void Worker::StageGroup(const StepBatch& batch, size_t group, const std::vector<int64_t>& positions) {
+  // Angles in float64: at a million tokens a float32 angle is off by hundredths of a radian.
+  const std::vector<double>& frequencies = inverse_frequencies_[group];
+  std::vector<float> cosines, sines;
+  cosines.reserve(positions.size() * frequencies.size());
+  sines.reserve(positions.size() * frequencies.size());
+  for (int64_t position : positions) {
+    for (double frequency : frequencies) {
+      const double angle = static_cast<double>(position) * frequency;
+      cosines.push_back(static_cast<float>(std::cos(angle)));
+      sines.push_back(static_cast<float>(std::sin(angle)));
+    }
+  }
+
+  AttentionPlanOptions plan_options;
+  plan_options.block_size = options_.kv_layout.block_size;
+  plan_options.window = config_.groups[group].window;
+  plan_options.ways = plan_.class_ways;
+  plan_options.kvp = plan_.kvp;
+  plan_options.pages_per_block = PagesPerBlock(group);
+  plan_options.max_tile_rows = MaxTileRows(plan_);
+  plan_options.min_items = MinItems(plan_, backend_.threads());
+  std::vector<AttentionSequence> sequences;
+  int64_t row = 0;
+  for (const BatchSequence& s : batch.sequences) {
+    const Slot& slot = slots_[static_cast<size_t>(s.slot)];
+    AttentionSequence sequence;
+    sequence.first_row = row;
+    sequence.rows = static_cast<int64_t>(s.tokens.size());
+    sequence.first_position = s.first_position;
+    sequence.block_indices = slot.groups[group].indices;
+    sequence.pages = slot.groups[group].pages;
+    sequence.residue = BlockResidue(plan_.kvp_rank(), slot.shift, plan_.kvp);
+    sequences.push_back(sequence);
+    row += sequence.rows;
+  }
+  const AttentionPlan plan = PlanAttention(sequences, row, plan_options);
+  GroupPlaces& places = group_places_[group];
+  places.cosines = staging_.Append(cosines);
+  places.sines = staging_.Append(sines);
+  places.blocks = staging_.Append(plan.blocks);
+  places.pages = staging_.Append(plan.pages);
+  places.classes = staging_.Append(plan.classes);
+  places.items = staging_.Append(plan.items);
+  places.slots = staging_.Append(plan.slots);
+  places.num_items = static_cast<int64_t>(plan.items.size());
+  places.splits = plan.splits;
+}
+
+absl::StatusOr<std::span<const float>> Worker::Run(const StepBatch& batch) {
+  DecoderInput input;
+  std::vector<int32_t> tokens, shifts, logit_rows;
+  std::vector<int64_t> positions;
+  for (const BatchSequence& s : batch.sequences) {
+    if (absl::Status status = ApplyBlocks(s); !status.ok()) return status;
+    for (size_t i = 0; i < s.tokens.size(); ++i) {
+      if (s.logits == LogitRows::kAll || (s.logits == LogitRows::kLast && i + 1 == s.tokens.size())) {
+        logit_rows.push_back(static_cast<int32_t>(tokens.size()));
+      }
+      tokens.push_back(s.tokens[i]);
+      positions.push_back(s.first_position + static_cast<int64_t>(i));
+      shifts.push_back(slots_[static_cast<size_t>(s.slot)].shift);
+    }
+  }
+  staging_.Clear();
+  StageEmbedding(tokens, input);
+  const size_t shifts_place = staging_.Append(shifts);
+  const size_t logits_place = staging_.Append(logit_rows);
+  for (size_t g = 0; g < config_.groups.size(); ++g) StageGroup(batch, g, positions);
+  if (absl::Status status = staging_.Upload(backend_.device(), *stream_); !status.ok()) return status;
+
+  input.rows = static_cast<int64_t>(tokens.size());
+  input.local_ids = staging_.At<int32_t>(ids_place_);
+  input.embed_order = staging_.At<int32_t>(order_place_);
+  input.shifts = staging_.At<int32_t>(shifts_place);
+  input.logit_rows = staging_.At<int32_t>(logits_place);
+  input.num_logits = static_cast<int64_t>(logit_rows.size());
+  for (size_t g = 0; g < config_.groups.size(); ++g) {
+    const GroupPlaces& places = group_places_[g];
+    DecoderInput::LayerGroupInput group;
+    group.cosines = staging_.At<float>(places.cosines);
+    group.sines = staging_.At<float>(places.sines);
+    group.plan.blocks = staging_.At<int64_t>(places.blocks);
+    group.plan.pages = staging_.At<int32_t>(places.pages);
+    group.plan.classes = staging_.At<AttentionClass>(places.classes);
+    group.plan.items = staging_.At<AttentionItem>(places.items);
+    group.plan.slots = staging_.At<KvSlot>(places.slots);
+    group.plan.num_items = places.num_items;
+    group.plan.splits = places.splits;
+    group.plan.window = config_.groups[g].window;
+    input.groups.push_back(group);
+  }
+  absl::StatusOr<const float*> logits = decoder_.Forward(*stream_, input, kv_pages_.data());
+  if (!logits.ok()) return logits.status();
+  if (*logits != nullptr) {
+    logits_.resize(static_cast<size_t>(input.num_logits * config_.vocab_size));
+    backend_.device().CopyToHost(*stream_, logits_.data(), *logits, logits_.size() * sizeof(float));
+  }
+  if (absl::Status status = stream_->Synchronize(); !status.ok()) return status;
+  return std::span<const float>(
+      logits_.data(), *logits == nullptr ? 0 : static_cast<size_t>(input.num_logits * config_.vocab_size));
+}
+
+}  // namespace longspan

@@ -1,0 +1,33 @@
+// Models with random weights, for tests and measurements that need a shape and not a trained model.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "absl/status/status.h"
+#include "kernels/dtype.h"
+
+namespace longspan {
+
+struct RandomModelSpec {
+  std::string family = "llama";  // or "gemma3"
+  int layers = 2;
+  int64_t hidden = 256;
+  int heads = 4;
+  int kv_heads = 2;
+  int head_dim = 64;
+  int64_t ffn = 512;
+  int64_t vocab = 1024;
+  int64_t context = 4096;      // tokens
+  DType format = DType::kF32;  // F32, F16, BF16, Q8_0, Q5_0, Q4_K or Q6_K
+  int64_t window = 512;        // Gemma 3: of sliding layers, tokens
+  int64_t pattern = 6;         // Gemma 3: of so many layers the last is full
+  uint64_t seed = 1;           // the same specification writes the same bytes
+};
+
+// Writes a GGUF file without a tokenizer. The elements of a matrix have a standard deviation of about
+// 1/sqrt(columns), those of norms lie near 1. A matrix whose columns the format's block does not divide is
+// F16.
+absl::Status WriteRandomModel(const RandomModelSpec& spec, const std::string& path);
+
+}  // namespace longspan
