@@ -17,7 +17,7 @@ namespace {
 class InspectCommand final : public Command {
  public:
   void AddOptions(CLI::App& app) override {
-    AddOption(app, "PATH", "", "GGUF file or Hugging Face folder", Into(&path_, NonEmptyText()));
+    AddOption(app, "PATH", "(required)", "GGUF file or Hugging Face folder", Into(&path_, NonEmptyText()));
     AddFlag(app, "--json", "prints one JSON object", &json_);
     AddOption(app, "--memory", "SIZE", "tells the largest context for this much memory, weights included",
               Into(&memory_bytes_, Size()));

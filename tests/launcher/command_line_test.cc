@@ -135,7 +135,7 @@ TEST(CommandLineTest, FilesAreChecked) {
                                           {"threads:\n", "needs a value"},
                                           {"- threads\n", "option: value"},
                                           {"threads: [1, [2]]\n", "plain values"},
-                                          {"threads: 'x\n", "not valid YAML"}}) {
+                                          {"threads: [1\n", "not valid YAML"}}) {
     const std::string message = UsageMessage(Parse({"--config", WriteConfig(content)}));
     EXPECT_NE(message.find(expected), std::string::npos) << content << message;
   }
