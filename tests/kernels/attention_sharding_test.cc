@@ -40,12 +40,12 @@ TEST_P(AttentionShardingTest, AnyNumberOfRanksAndAnyShift) {
   std::vector<PipelineLayout> all_shifts, some_shifts;
   for (int kvp : {1, 2, 4, 8}) {
     for (int shift = 0; shift < kvp; ++shift) {
-      all_shifts.push_back({.kvp = kvp, .shift = shift, .chunks = {100, 63, 1, 70}});
+      all_shifts.push_back({.kvp = kvp, .shift = shift, .chunks = {100, 63, 1}});
       if (shift == kvp / 2) some_shifts.push_back(all_shifts.back());
     }
   }
-  // 300 tokens are 19 blocks; 5 tokens leave most classes empty.
-  ExpectSameAsOneRank({.heads = 4, .kv_heads = 2, .head_dim = 16, .lengths = {300, 5}, .seed = 83},
+  // 200 tokens are 13 blocks; 5 tokens leave most classes empty.
+  ExpectSameAsOneRank({.heads = 4, .kv_heads = 2, .head_dim = 16, .lengths = {200, 5}, .seed = 83},
                       all_shifts);
   ExpectSameAsOneRank({.heads = 12,
                        .kv_heads = 1,
@@ -61,14 +61,13 @@ TEST_P(AttentionShardingTest, AnyNumberOfRanksAndAnyShift) {
 }
 
 TEST_P(AttentionShardingTest, AnySlices) {
-  const PipelineInput input = {.heads = 4, .kv_heads = 2, .head_dim = 80, .lengths = {150, 20}, .seed = 86};
+  const PipelineInput input = {.heads = 4, .kv_heads = 2, .head_dim = 80, .lengths = {100, 20}, .seed = 86};
   std::vector<PipelineLayout> layouts;
   for (int kvp : {1, 2, 4, 8}) {
     // Even shares in groups of 32 cut heads of 80 wherever it falls; then very uneven ones, some empty.
     std::vector<int64_t> even;
     for (int rank = 1; rank < kvp; ++rank) even.push_back(LeafBegin(10, rank, kvp) * kQuantGroup);
-    for (const std::vector<int64_t>& ends :
-         {even, {0, 1, 37, 37, 80, 81, 250}, {160}, {79}, {64, 128, 192, 256}}) {
+    for (const std::vector<int64_t>& ends : {even, {0, 1, 37, 37, 80, 81, 250}, {160}}) {
       layouts.push_back({.kvp = kvp, .shift = 1, .chunks = {61, 7}, .slice_ends = ends});
     }
   }
@@ -77,23 +76,23 @@ TEST_P(AttentionShardingTest, AnySlices) {
 
 TEST_P(AttentionShardingTest, AnyPagesSplitsAndTiles) {
   std::vector<PipelineLayout> layouts;
-  for (int kvp : {1, 2, 8}) {
+  for (int kvp : {2, 8}) {
     for (int64_t min_items : {1, 6, 1000}) {
-      for (int max_tile_rows : {1, 5, 32}) {
+      for (int max_tile_rows : {1, 32}) {
         PipelineLayout layout = {.kvp = kvp, .shift = 3, .chunks = {29, 1, 1}};
         layout.pages_per_block = 2;
-        layout.page_column = max_tile_rows % 2;
+        layout.page_column = max_tile_rows == 1 ? 1 : 0;
         layout.min_items = min_items;
         layout.max_tile_rows = max_tile_rows;
         layouts.push_back(layout);
       }
     }
   }
-  ExpectSameAsOneRank({.heads = 6, .kv_heads = 2, .head_dim = 32, .lengths = {170, 30}, .seed = 87}, layouts);
+  ExpectSameAsOneRank({.heads = 6, .kv_heads = 2, .head_dim = 32, .lengths = {130, 30}, .seed = 87}, layouts);
 }
 
 TEST_P(AttentionShardingTest, AnyThreads) {
-  const PipelineInput input = {.heads = 4, .kv_heads = 2, .head_dim = 64, .lengths = {170, 30}, .seed = 88};
+  const PipelineInput input = {.heads = 4, .kv_heads = 2, .head_dim = 64, .lengths = {130, 30}, .seed = 88};
   TestDevice one(MakeCpuBackend(GetParam()));
   const std::vector<float> expected = RunPipeline(one, input, {});
   for (int threads : {2, 3}) {
