@@ -81,7 +81,7 @@ std::string RenderRank(const Account& account, int rank) {
 }  // namespace
 
 std::string HumanSize(double bytes) {
-  const char* const units[] = {"B", "KB", "MB", "GB", "TB"};
+  const char* const units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
   size_t unit = 0;
   while (bytes >= 1024 && unit + 1 < std::size(units)) {
     bytes /= 1024;

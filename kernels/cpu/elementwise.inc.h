@@ -81,27 +81,31 @@ inline void SumParts(const float* parts, int count, int64_t stride, int64_t begi
 inline constexpr float kSmallestGroup = 1e-35f;  // 127 / x and x / 127 are normal numbers from here on
 
 // One row's group of 32 as int8 with its scale: q = round(x / scale), scale = max |x| / 127. A group below
-// kSmallestGroup becomes zero. One with a value that is not finite gets a NaN as its scale, so that a NaN
-// shows in the products instead of vanishing in a conversion.
+// kSmallestGroup becomes zero. One with a value that is not finite gets a NaN as its scale, so that it shows
+// in the products instead of vanishing in a conversion.
 inline void QuantizeGroup(const float* x, int64_t count, int8_t* q, float* scale, int32_t* half_sums) {
-  const F32 a = LoadPart(x, count);
-  const F32 b = count > 16 ? LoadPart(x + 16, count - 16) : Zero();
-  const float largest = ReduceMax(Max(Abs(a), Abs(b)));
+  const F32 infinity = Set1(__builtin_inff());
+  const auto magnitudes = [&](F32 v) { return SelectLess(Abs(v), infinity, Abs(v), infinity); };
+  F32 a = LoadPart(x, count);
+  F32 b = count > 16 ? LoadPart(x + 16, count - 16) : Zero();
+  const float largest = ReduceMax(Max(magnitudes(a), magnitudes(b)));
+  *scale = largest / 127.0f;
+  if (largest == __builtin_inff()) {
+    a = b = Zero();
+    *scale = __builtin_nanf("");
+  }
   const F32 inverse = Set1(largest >= kSmallestGroup ? 127.0f / largest : 0.0f);
   const I32 parts[2] = {RoundToInt(Mul(a, inverse)), RoundToInt(Mul(b, inverse))};
-  bool finite = true;
   for (int half = 0; half < 2; ++half) {
     int32_t lanes[16];
     __builtin_memcpy(lanes, &parts[half], sizeof lanes);
     int32_t sum = 0;
     for (int i = 0; i < 16; ++i) {
       q[16 * half + i] = static_cast<int8_t>(lanes[i]);
-      sum += q[16 * half + i];
-      finite &= lanes[i] >= -127 && lanes[i] <= 127;
+      sum += lanes[i];
     }
     half_sums[half] = sum;
   }
-  *scale = finite ? largest / 127.0f : __builtin_nanf("");
 }
 
 inline float RoundToBf16(float x) {

@@ -89,13 +89,13 @@ TEST(GenerationReportTest, TheAccountExplainsWhoHeldWhat) {
   account.decoded_tokens = 64;
   EXPECT_EQ(RenderAccount(account),
             "2 ranks share the model, tp 1 x kvp 2 (heads x KV blocks):\n"
-            "  rank 0 on north: weights 126.4 MB (1/2 of every matrix), KV cache 1.5 MB used of 100.0 MB "
+            "  rank 0 on north: weights 126.4 MiB (1/2 of every matrix), KV cache 1.5 MiB used of 100.0 MiB "
             "(every 2nd "
             "block of 64 tokens)\n"
-            "  rank 1 on south: weights 126.4 MB (1/2 of every matrix), KV cache 1.0 MB used of 100.0 MB "
+            "  rank 1 on south: weights 126.4 MiB (1/2 of every matrix), KV cache 1.0 MiB used of 100.0 MiB "
             "(every 2nd "
             "block of 64 tokens)\n"
-            "  each rank sent 2.0 KB in 73 operations for each generated token\n"
+            "  each rank sent 2.0 KiB in 73 operations for each generated token\n"
             "6 prompt tokens in, first token after 0.25 s, then 32.0 tokens/s; 65 tokens out\n"
             "Numerics: block 64, kv BF16, activations auto, isa avx512, ways 8\n"
             "The same prompt gives the same bits on 1, 2, 4 or 8 ranks.\n");
@@ -104,9 +104,9 @@ TEST(GenerationReportTest, TheAccountExplainsWhoHeldWhat) {
 TEST(GenerationReportTest, SizesForPeople) {
   EXPECT_EQ(HumanSize(0), "0 B");
   EXPECT_EQ(HumanSize(1023), "1023 B");
-  EXPECT_EQ(HumanSize(1536), "1.5 KB");
-  EXPECT_EQ(HumanSize(253113024), "241.4 MB");
-  EXPECT_EQ(HumanSize(5.0 * (int64_t{1} << 50)), "5120.0 TB");
+  EXPECT_EQ(HumanSize(1536), "1.5 KiB");
+  EXPECT_EQ(HumanSize(253113024), "241.4 MiB");
+  EXPECT_EQ(HumanSize(5.0 * (int64_t{1} << 50)), "5120.0 TiB");
 }
 
 }  // namespace

@@ -1,7 +1,7 @@
 // How much memory loading a model takes: mpirun -n N load_memory MODEL
 //
-// Prints for each rank the growth of its proportional set size (Pss of /proc/self/smaps_rollup) from before the model is
-// opened until the group can serve; pages of the KV pool are not touched by then.
+// Prints for each rank the growth of its proportional set size (Pss of /proc/self/smaps_rollup) from before
+// the model is opened until the group can serve; pages of the KV pool are not touched by then.
 #include <cstdio>
 #include <fstream>
 #include <string>
