@@ -67,7 +67,8 @@ TEST_P(AttentionShardingTest, AnySlices) {
     // Even shares in groups of 32 cut heads of 80 wherever it falls; then very uneven ones, some empty.
     std::vector<int64_t> even;
     for (int rank = 1; rank < kvp; ++rank) even.push_back(LeafBegin(10, rank, kvp) * kQuantGroup);
-    for (const std::vector<int64_t>& ends : {even, {0, 1, 37, 37, 80, 81, 250}, {160}}) {
+    for (const std::vector<int64_t>& ends :
+         {even, {0, 1, 37, 37, 80, 81, 250}, {160}, {79}, {64, 128, 192, 256}}) {
       layouts.push_back({.kvp = kvp, .shift = 1, .chunks = {61, 7}, .slice_ends = ends});
     }
   }
@@ -76,12 +77,12 @@ TEST_P(AttentionShardingTest, AnySlices) {
 
 TEST_P(AttentionShardingTest, AnyPagesSplitsAndTiles) {
   std::vector<PipelineLayout> layouts;
-  for (int kvp : {2, 8}) {
+  for (int kvp : {1, 2, 8}) {
     for (int64_t min_items : {1, 6, 1000}) {
-      for (int max_tile_rows : {1, 32}) {
+      for (int max_tile_rows : {1, 5, 32}) {
         PipelineLayout layout = {.kvp = kvp, .shift = 3, .chunks = {29, 1, 1}};
         layout.pages_per_block = 2;
-        layout.page_column = max_tile_rows == 1 ? 1 : 0;
+        layout.page_column = max_tile_rows % 2;
         layout.min_items = min_items;
         layout.max_tile_rows = max_tile_rows;
         layouts.push_back(layout);

@@ -33,8 +33,7 @@ expect() {
 says() { grep -q -F -e "$1" "$err" || fail "$what: standard error lacks '$1'"; }
 prints() { grep -q -F -e "$1" "$out" || fail "$what: standard output lacks '$1'"; }
 silent() { [ ! -s "$err" ] || fail "$what: standard error is not empty"; }
-# One line, beside the one that says what was loaded.
-one_line_error() { [ "$(grep -vc "^longspan: loading" "$err")" -eq 1 ] && grep -q "^longspan: " "$err" || fail "$what: not one line of error"; }
+one_line_error() { [ "$(wc -l <"$err")" -eq 1 ] && grep -q '^longspan: ' "$err" || fail "$what: not one line of error"; }
 field() { grep -o "\"$1\":[^]}]*[]}]*" "$out" | head -n 1; } # "name": and what follows, enough to compare
 
 # Usage
