@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <memory>
+#include <new>
 
 #include "absl/strings/str_cat.h"
 #include "kernels/check.h"
@@ -28,12 +30,28 @@ const KernelTable& TableOf(Isa isa) {
   return portable::Kernels();
 }
 
-// Memory that grows when a call needs more than any before it.
+// Memory, aligned for vectors, that grows when a call needs more than any before it and then forgets its
+// contents.
 template <typename T>
-T* Grow(std::vector<T>& buffer, size_t count) {
-  if (buffer.size() < count) buffer.resize(count);
-  return buffer.data();
-}
+class WorkSpace {
+ public:
+  T* AtLeast(size_t count) {
+    if (count > size_) {
+      data_.reset();
+      data_.reset(static_cast<T*>(::operator new(count * sizeof(T), kAlignment)));
+      size_ = count;
+    }
+    return data_.get();
+  }
+
+ private:
+  static constexpr std::align_val_t kAlignment{64};
+  struct Free {
+    void operator()(T* p) const { ::operator delete(p, kAlignment); }
+  };
+  std::unique_ptr<T, Free> data_;
+  size_t size_ = 0;
+};
 
 class CpuBackend final : public Backend {
  public:
@@ -172,11 +190,11 @@ class CpuBackend final : public Backend {
   const ActivationDType activation_;
   CpuDevice device_;
   ThreadPool pool_;
-  std::vector<float> values_;
-  std::vector<int32_t> quants_;
-  std::vector<float> scales_;
-  std::vector<int32_t> half_sums_;
-  std::vector<std::vector<float>> scratch_;  // by thread
+  WorkSpace<float> values_;
+  WorkSpace<int32_t> quants_;
+  WorkSpace<float> scales_, scaled_sums_;
+  WorkSpace<int32_t> low_sums_, high_sums_;
+  std::vector<WorkSpace<float>> scratch_;  // by thread
 };
 
 PackedActivations CpuBackend::PackRows(Tensor x, bool int8) {
@@ -190,11 +208,13 @@ PackedActivations CpuBackend::PackRows(Tensor x, bool int8) {
   args.rows = x.rows;
   args.columns = x.columns;
   if (int8) {
-    packed.quants = args.quants = Grow(quants_, groups * 8);
-    packed.scales = args.scales = Grow(scales_, groups);
-    packed.half_sums = args.half_sums = Grow(half_sums_, groups * 2);
+    packed.quants = args.quants = quants_.AtLeast(groups * 8);
+    packed.scales = args.scales = scales_.AtLeast(groups);
+    packed.low_sums = args.low_sums = low_sums_.AtLeast(groups + kActivationSlack);
+    packed.high_sums = args.high_sums = high_sums_.AtLeast(groups + kActivationSlack);
+    packed.scaled_sums = args.scaled_sums = scaled_sums_.AtLeast(groups);
   } else {
-    packed.values = args.values = Grow(values_, groups * kQuantGroup);
+    packed.values = args.values = values_.AtLeast(groups * kQuantGroup);
     args.round_to_bf16 = activation_ == ActivationDType::kBF16;
   }
   pool_.For((x.rows + 7) / 8, 1, [&](int64_t begin, int64_t end, int) {
@@ -231,11 +251,16 @@ void CpuBackend::Linear(Stream& stream, std::span<const Weight* const> weights, 
     }
     ends[i] = panels;
   }
-  pool_.For(panels, 1, [&](int64_t begin, int64_t end, int) {
+  int leaves = 1;
+  for (size_t i = 0; i < weights.size(); ++i) leaves = std::max(leaves, args[i].leaves);
+  const size_t sum_floats = LinearSumFloats(x.rows, leaves);
+  const int grain = x.rows < kMaxTileRows ? 1 : kernels_.panels_at_once;
+  pool_.For(panels, grain, [&](int64_t begin, int64_t end, int thread) {
+    float* sums = scratch_[static_cast<size_t>(thread)].AtLeast(sum_floats);
     int64_t weight_begin = 0;
     for (size_t i = 0; i < weights.size(); ++i) {
       const int64_t from = std::max(begin, weight_begin), to = std::min(end, ends[i]);
-      if (from < to) kernels_.linear(args[i], from - weight_begin, to - weight_begin);
+      if (from < to) kernels_.linear(args[i], from - weight_begin, to - weight_begin, sums);
       weight_begin = ends[i];
     }
   });
@@ -274,7 +299,7 @@ void CpuBackend::PagedAttention(Stream& stream, const AttentionArgs& args) {
 
   const size_t scratch = AttentionScratchFloats(layout.head_dim, layout.block_size);
   pool_.For(args.plan.num_items * layout.kv_heads, 1, [&](int64_t begin, int64_t end, int thread) {
-    float* space = Grow(scratch_[static_cast<size_t>(thread)], scratch);
+    float* space = scratch_[static_cast<size_t>(thread)].AtLeast(scratch);
     for (int64_t i = begin; i < end; ++i) {
       kernels_.attention(kernel_args, args.plan.items[i / layout.kv_heads],
                          static_cast<int>(i % layout.kv_heads), space);

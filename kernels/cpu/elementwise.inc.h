@@ -95,17 +95,11 @@ inline void QuantizeGroup(const float* x, int64_t count, int8_t* q, float* scale
     *scale = __builtin_nanf("");
   }
   const F32 inverse = Set1(largest >= kSmallestGroup ? 127.0f / largest : 0.0f);
-  const I32 parts[2] = {RoundToInt(Mul(a, inverse)), RoundToInt(Mul(b, inverse))};
-  for (int half = 0; half < 2; ++half) {
-    int32_t lanes[16];
-    __builtin_memcpy(lanes, &parts[half], sizeof lanes);
-    int32_t sum = 0;
-    for (int i = 0; i < 16; ++i) {
-      q[16 * half + i] = static_cast<int8_t>(lanes[i]);
-      sum += lanes[i];
-    }
-    half_sums[half] = sum;
-  }
+  const I32 low = RoundToInt(Mul(a, inverse)), high = RoundToInt(Mul(b, inverse));
+  StoreS8(q, low);
+  StoreS8(q + 16, high);
+  half_sums[0] = IReduceAdd(low);
+  half_sums[1] = IReduceAdd(high);
 }
 
 inline float RoundToBf16(float x) {
@@ -116,7 +110,7 @@ inline float RoundToBf16(float x) {
   return x;
 }
 
-inline void PackTile(const PackActivationsArgs& args, int64_t first, int rows) {
+inline void PackInt8Tile(const PackActivationsArgs& args, int64_t first, int rows) {
   const int64_t groups = NumQuantGroups(args.columns);
   for (int r = 0; r < rows; ++r) {
     const float* x = args.x + (first + r) * args.stride;
@@ -124,28 +118,38 @@ inline void PackTile(const PackActivationsArgs& args, int64_t first, int rows) {
       const int64_t count =
           args.columns - g * kQuantGroup < kQuantGroup ? args.columns - g * kQuantGroup : kQuantGroup;
       const int64_t at = first * groups + g * rows;  // groups before this one in the tile's order
-      if (args.quants != nullptr) {
-        int8_t q[kQuantGroup];
-        int32_t half_sums[2];
-        QuantizeGroup(x + g * kQuantGroup, count, q, &args.scales[at + r], half_sums);
-        for (int k = 0; k < 8; ++k) __builtin_memcpy(&args.quants[at * 8 + k * rows + r], q + 4 * k, 4);
-        args.half_sums[at * 2 + r] = half_sums[0];
-        args.half_sums[at * 2 + rows + r] = half_sums[1];
-      } else {
-        float* out = args.values + at * kQuantGroup + r;
-        for (int64_t k = 0; k < kQuantGroup; ++k) {
-          const float v = k < count ? x[g * kQuantGroup + k] : 0.0f;
-          out[k * rows] = args.round_to_bf16 ? RoundToBf16(v) : v;
-        }
-      }
+      int8_t q[kQuantGroup];
+      int32_t half_sums[2];
+      QuantizeGroup(x + g * kQuantGroup, count, q, &args.scales[at + r], half_sums);
+      for (int k = 0; k < 8; ++k) __builtin_memcpy(&args.quants[at * 8 + k * rows + r], q + 4 * k, 4);
+      args.low_sums[at + r] = half_sums[0];
+      args.high_sums[at + r] = half_sums[1];
+      args.scaled_sums[at + r] = static_cast<float>(half_sums[0] + half_sums[1]) * args.scales[at + r];
     }
   }
+}
+
+inline void PackFloatTile(const PackActivationsArgs& args, int64_t first, int rows) {
+  const int64_t padded = NumQuantGroups(args.columns) * kQuantGroup;
+  const float* x = args.x + first * args.stride;
+  float* out = args.values + first * padded;
+  for (int64_t k = 0; k < args.columns; ++k) {
+    for (int r = 0; r < rows; ++r) {
+      const float v = x[r * args.stride + k];
+      out[k * rows + r] = args.round_to_bf16 ? RoundToBf16(v) : v;
+    }
+  }
+  for (int64_t i = args.columns * rows; i < padded * rows; ++i) out[i] = 0;
 }
 
 inline void PackActivations(const PackActivationsArgs& args, int64_t begin, int64_t end) {
   for (int64_t row = begin; row < end;) {
     const int rows = TileRows(args.rows - row);
-    PackTile(args, row, rows);
+    if (args.quants != nullptr) {
+      PackInt8Tile(args, row, rows);
+    } else {
+      PackFloatTile(args, row, rows);
+    }
     row += rows;
   }
 }

@@ -12,6 +12,7 @@ namespace longspan::LONGSPAN_ISA {
 const KernelTable& Kernels() {
   static constexpr KernelTable kTable = {
       LONGSPAN_STRING(LONGSPAN_ISA),
+      kMaxTilePanels,
       Linear,
       PackActivations,
       WeightRowOfAnyFormat,

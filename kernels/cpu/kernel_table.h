@@ -26,8 +26,12 @@ struct PackedActivations {
   // For int8 products, else null:
   const int32_t* quants = nullptr;     // [groups * 8][R] four int8 each
   const float* scales = nullptr;       // [groups][R]
-  const int32_t* half_sums = nullptr;  // [groups][2][R] sums of the quants of columns 0..15 and 16..31
+  const int32_t* low_sums = nullptr;   // [groups][R] sums of the quants of columns 0..15
+  const int32_t* high_sums = nullptr;  // [groups][R] and of columns 16..31
+  const float* scaled_sums = nullptr;  // [groups][R] scale times the sum of all
 };
+inline constexpr int kMaxTileRows = 8;
+inline constexpr int kActivationSlack = 16;  // values after the last one of each array that may be read
 
 // Rows in the tile that begins where `remaining` rows are left.
 static inline int TileRows(int64_t remaining) {
@@ -49,6 +53,16 @@ struct LinearArgs {
   int64_t out_stride = 0;
 };
 
+inline constexpr int kMaxPanelsAtOnce = 3;
+
+// Work space of one call of linear, in floats: the sums of all rows for each open level of the tree of
+// leaves.
+static inline size_t LinearSumFloats(int64_t rows, int leaves) {
+  int levels = 0;
+  for (int n = leaves; n > 0; n /= 2) ++levels;
+  return static_cast<size_t>(rows) * kMaxPanelsAtOnce * 16 * static_cast<size_t>(levels);
+}
+
 struct PackActivationsArgs {
   const float* x = nullptr;
   int64_t stride = 0;
@@ -58,7 +72,9 @@ struct PackActivationsArgs {
   float* values = nullptr;    // null when int8
   int32_t* quants = nullptr;  // null unless int8
   float* scales = nullptr;
-  int32_t* half_sums = nullptr;
+  int32_t* low_sums = nullptr;
+  int32_t* high_sums = nullptr;
+  float* scaled_sums = nullptr;
 };
 
 struct AttentionKernelArgs {
@@ -95,8 +111,9 @@ static inline size_t AttentionScratchFloats(int head_dim, int block_size) {
 
 struct KernelTable {
   const char* name;
-  // Panels [begin, end) for all rows.
-  void (*linear)(const LinearArgs& args, int64_t begin, int64_t end);
+  int panels_at_once;  // worth giving to one call of linear with many rows
+  // Panels [begin, end) for all rows. sums: work space, LinearSumFloats(args).
+  void (*linear)(const LinearArgs& args, int64_t begin, int64_t end, float* sums);
   // Tiles that begin at rows [begin, end); begin is a multiple of 8.
   void (*pack_activations)(const PackActivationsArgs& args, int64_t begin, int64_t end);
   // Row `row` of the weight times scale.

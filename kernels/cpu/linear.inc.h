@@ -1,19 +1,21 @@
 // Matrix products with packed weights (packed_layout.h), one source for every instruction set.
 //
 // For each output lane and each row of activations the operations and their order are the same whatever the
-// number of rows in a tile, so a row's result does not depend on its batch.
+// number of rows, so a row's result does not depend on its batch: groups in order within a leaf, one
+// chain of sums, leaves merged as neighbours. One, two or four rows read the panels directly; other numbers
+// expand a chunk of a few panels once and multiply all their tiles with it.
 #pragma once
 
 #include "kernels/cpu/kernel_table.h"
+#include "kernels/cpu/linear_tile.inc.h"
 #include "kernels/cpu/packed_layout.h"
 #include "kernels/cpu/simd.h"
+#include "kernels/cpu/weight_reader.inc.h"
 #include "kernels/numerics.h"
 
 namespace longspan::LONGSPAN_ISA {
 
 inline constexpr int kMaxLeafDepth = 7;  // up to 64 leaves
-inline constexpr int kPrefetchBytes =
-    2048;  // ahead of the group in work: hides memory latency behind a few groups
 
 // Sums of leaves merge as neighbours: a binary counter of partial sums.
 template <int kRows>
@@ -39,249 +41,256 @@ class LeafTree {
   int pushed_ = 0;
 };
 
-template <int kRows>
-inline void StoreTile(const LinearArgs& args, int64_t panel, int64_t row, const F32* sums) {
+// out[row][lanes of the panel] = sum
+inline void StoreSum(const LinearArgs& args, int64_t panel, int64_t row, F32 sum) {
   const int64_t first = panel * kPanelRows;
   const int64_t lanes = args.outputs - first < kPanelRows ? args.outputs - first : kPanelRows;
-  for (int r = 0; r < kRows; ++r) {
-    float* out = args.out + (row + r) * args.out_stride + first;
-    if (lanes == kPanelRows) {
-      Store(out, sums[r]);
-    } else {
-      StoreLanes(out, sums[r], static_cast<int>(lanes));
-    }
-  }
-}
-
-// The eight byte vectors of a group: vector k holds columns 4k..4k+3 of each lane.
-template <int kBits>
-inline void ExpandQuants(const uint8_t* p, Bytes* w) {
-  if constexpr (kBits == 8) {
-    for (int k = 0; k < 8; ++k) w[k] = LoadBytes(p + 64 * k);
+  float* out = args.out + row * args.out_stride + first;
+  if (lanes == kPanelRows) {
+    Store(out, sum);
   } else {
-    for (int k = 0; k < 4; ++k) {
-      const Bytes v = LoadBytes(p + 64 * k);
-      w[k] = LowNibbles(v);
-      w[k + 4] = HighNibbles(v);
-    }
-    if constexpr (kBits == 5) {
-      for (int k = 0; k < 8; ++k) {
-        uint64_t bits;
-        __builtin_memcpy(&bits, p + 256 + 8 * k, sizeof bits);
-        w[k] = AddSixteenWhere(w[k], bits);
-      }
-    } else if constexpr (kBits == 6) {
-      for (int half = 0; half < 2; ++half) {
-        const Bytes fields = LoadBytes(p + 256 + 64 * half);
-        w[4 * half] = AddTwoBits<0>(w[4 * half], fields);
-        w[4 * half + 1] = AddTwoBits<1>(w[4 * half + 1], fields);
-        w[4 * half + 2] = AddTwoBits<2>(w[4 * half + 2], fields);
-        w[4 * half + 3] = AddTwoBits<3>(w[4 * half + 3], fields);
-      }
-    }
+    StoreLanes(out, sum, static_cast<int>(lanes));
   }
 }
-
-inline const uint16_t* Halves(const uint8_t* p) { return reinterpret_cast<const uint16_t*>(p); }
-
-// Walks the groups of a panel of one block format, decoding scales.
-template <int kBits, int kOffset, ScaleKind kScale>
-struct BlockReader {
-  static constexpr BlockFormat kFormat = {kBits, kOffset, kScale};
-  static constexpr int kGroupBytes = GroupBytes(kFormat);
-  static constexpr bool kHasMin = kScale == ScaleKind::kPlainMin || kScale == ScaleKind::kSuperMin;
-  static constexpr bool kHalves = kScale == ScaleKind::kSuperHalves;
-
-  const uint8_t* p;
-  int phase;
-  F32 super_scale, super_min;  // of the current super-block
-  F32 scale[2];                // of columns 0..15 and 16..31; equal unless kHalves
-  F32 minimum;                 // added to every weight of the group
-
-  BlockReader(const uint8_t* panel, int super_phase) : p(panel), phase(super_phase) {
-    if (HasSuperBlocks(kFormat)) ReadSuper();
-  }
-  void ReadSuper() {
-    super_scale = LoadF16(Halves(p));
-    if constexpr (kScale == ScaleKind::kSuperMin) super_min = LoadF16(Halves(p + 32));
-    p += SuperBytes(kFormat);
-  }
-  void ReadScales() {
-    const uint8_t* s = p + QuantBytes(kFormat);
-    if constexpr (kScale == ScaleKind::kPlain || kScale == ScaleKind::kPlainMin) {
-      scale[0] = LoadF16(Halves(s));
-      if constexpr (kHasMin) minimum = LoadF16(Halves(s + 32));
-    } else if constexpr (kScale == ScaleKind::kSuperMin) {
-      scale[0] = Mul(super_scale, ToF32(LoadU8AsI32(s)));
-      minimum = Sub(Zero(), Mul(super_min, ToF32(LoadU8AsI32(s + 16))));
-    } else {
-      scale[0] = Mul(super_scale, ToF32(LoadS8AsI32(reinterpret_cast<const int8_t*>(s))));
-      scale[1] = Mul(super_scale, ToF32(LoadS8AsI32(reinterpret_cast<const int8_t*>(s + 16))));
-    }
-  }
-  void Next(bool more) {
-    p += GroupBytes(kFormat);
-    if (HasSuperBlocks(kFormat) && ++phase == kGroupsPerSuper) {
-      phase = 0;
-      if (more) ReadSuper();
-    }
-  }
-};
 
 // One group of a tile with int8 activations: f[r] += weights · activations of row r.
 template <int kRows, typename Reader>
-inline void Int8Group(const Reader& reader, const int32_t* quants, const float* scales,
-                      const int32_t* half_sums, F32* f) {
+inline void Int8Group(const Reader& reader, const PackedActivations& x, int64_t at, F32* f) {
   Bytes w[8];
   ExpandQuants<Reader::kFormat.bits>(reader.p, w);
+  const int32_t* quants = x.quants + at * 8;
+  // Two chains: apart because each half has its scale, or to hide latency. Integers add exactly.
   I32 low[kRows], high[kRows];
-#pragma GCC unroll 8
-  for (int r = 0; r < kRows; ++r) {
-    low[r] = ISet1(-Reader::kFormat.offset * half_sums[r]);
-    high[r] = ISet1(-Reader::kFormat.offset * half_sums[kRows + r]);
-  }
-  if constexpr (kRows <= 2 || Reader::kHalves) {
-    // Two chains: apart because each half has its scale, or to hide latency with few rows. Integers add
-    // exactly.
 #pragma GCC unroll 4
-    for (int k = 0; k < 4; ++k) {
-#pragma GCC unroll 8
-      for (int r = 0; r < kRows; ++r) {
-        low[r] = DotAdd(low[r], w[k], quants[k * kRows + r]);
-        high[r] = DotAdd(high[r], w[k + 4], quants[(k + 4) * kRows + r]);
-      }
-    }
-    if constexpr (!Reader::kHalves) {
-      for (int r = 0; r < kRows; ++r) low[r] = IAdd(low[r], high[r]);
-    }
-  } else {
-#pragma GCC unroll 8
-    for (int r = 0; r < kRows; ++r)
-      low[r] = ISet1(-Reader::kFormat.offset * (half_sums[r] + half_sums[kRows + r]));
-#pragma GCC unroll 8
-    for (int k = 0; k < 8; ++k) {
-#pragma GCC unroll 8
-      for (int r = 0; r < kRows; ++r) low[r] = DotAdd(low[r], w[k], quants[k * kRows + r]);
-    }
-  }
-#pragma GCC unroll 8
   for (int r = 0; r < kRows; ++r) {
-    const F32 activation_scale = Set1(scales[r]);
-    f[r] = Fma(Mul(ToF32(low[r]), reader.scale[0]), activation_scale, f[r]);
-    if constexpr (Reader::kHalves) f[r] = Fma(Mul(ToF32(high[r]), reader.scale[1]), activation_scale, f[r]);
-    if constexpr (Reader::kHasMin) {
-      const float sum = static_cast<float>(half_sums[r] + half_sums[kRows + r]) * scales[r];
-      f[r] = Fma(reader.minimum, Set1(sum), f[r]);
+    low[r] = ISet1(-Reader::kFormat.offset * x.low_sums[at + r]);
+    high[r] = ISet1(-Reader::kFormat.offset * x.high_sums[at + r]);
+  }
+#pragma GCC unroll 4
+  for (int k = 0; k < 4; ++k) {
+#pragma GCC unroll 4
+    for (int r = 0; r < kRows; ++r) {
+      low[r] = DotAdd(low[r], w[k], quants[k * kRows + r]);
+      high[r] = DotAdd(high[r], w[k + 4], quants[(k + 4) * kRows + r]);
     }
+  }
+#pragma GCC unroll 4
+  for (int r = 0; r < kRows; ++r) {
+    const F32 row_scale = Set1(x.scales[at + r]);
+    if constexpr (Reader::kHalves) {
+      f[r] = Fma(Mul(ToF32(low[r]), reader.scale[0]), row_scale, f[r]);
+      f[r] = Fma(Mul(ToF32(high[r]), reader.scale[1]), row_scale, f[r]);
+    } else {
+      f[r] = Fma(Mul(ToF32(IAdd(low[r], high[r])), reader.scale[0]), row_scale, f[r]);
+    }
+    if constexpr (Reader::kHasMin) f[r] = Fma(reader.minimum, Set1(x.scaled_sums[at + r]), f[r]);
   }
 }
 
-// The weights of a group as float32: w[column] holds 16 lanes.
-template <typename Reader>
-inline void ExpandFloats(const Reader& reader, F32* w) {
-  Bytes q[8];
-  ExpandQuants<Reader::kFormat.bits>(reader.p, q);
-  const float offset = static_cast<float>(Reader::kFormat.offset);
-  for (int k = 0; k < 8; ++k) {
-    const F32 scale = reader.scale[Reader::kHalves ? k / 4 : 0];
-    F32* out = w + 4 * k;
-    out[0] = Mul(ByteToF32<0>(q[k], offset), scale);
-    out[1] = Mul(ByteToF32<1>(q[k], offset), scale);
-    out[2] = Mul(ByteToF32<2>(q[k], offset), scale);
-    out[3] = Mul(ByteToF32<3>(q[k], offset), scale);
-    if constexpr (Reader::kHasMin) {
-      for (int j = 0; j < 4; ++j) out[j] = Add(out[j], reader.minimum);
-    }
-  }
-}
-
-// Plain formats behave as block formats without scales.
-template <DType kType>
-struct PlainReader {
-  static constexpr bool kHalves = false;
-  static constexpr int kGroupBytes = kPanelRows * kQuantGroup * (kType == DType::kF32 ? 4 : 2);
-  const uint8_t* p;
-  PlainReader(const uint8_t* panel, int) : p(panel) {}
-  void ReadScales() {}
-  void Next(bool) { p += kGroupBytes; }
-};
-
-template <DType kType>
-inline void ExpandFloats(const PlainReader<kType>& reader, F32* w) {
+template <int kRows, typename Reader>
+inline void FloatGroup(const Reader& reader, const float* x, F32* f) {
+  F32 w[kQuantGroup];
+  ExpandFloats(reader, w);
+#pragma GCC unroll 8
   for (int k = 0; k < kQuantGroup; ++k) {
-    if constexpr (kType == DType::kF32) {
-      w[k] = Load(reinterpret_cast<const float*>(reader.p) + kPanelRows * k);
-    } else if constexpr (kType == DType::kF16) {
-      w[k] = LoadF16(Halves(reader.p) + kPanelRows * k);
-    } else if (k % 2 == 0) {
-      LoadBf16Pairs(Halves(reader.p) + kPanelRows * k, w[k], w[k + 1]);
-    }
-  }
-}
-
-// One group with float activations. Even and odd columns have a chain each, joined at the end of the leaf.
-template <int kRows>
-inline void FloatGroup(const F32* w, const float* x, F32* even, F32* odd) {
 #pragma GCC unroll 4
-  for (int k = 0; k < kQuantGroup; k += 2) {
-#pragma GCC unroll 8
-    for (int r = 0; r < kRows; ++r) even[r] = Fma(w[k], Set1(x[k * kRows + r]), even[r]);
-#pragma GCC unroll 8
-    for (int r = 0; r < kRows; ++r) odd[r] = Fma(w[k + 1], Set1(x[(k + 1) * kRows + r]), odd[r]);
+    for (int r = 0; r < kRows; ++r) f[r] = Fma(w[k], Set1(x[k * kRows + r]), f[r]);
   }
 }
 
+// All rows, which are one tile, with one panel.
 template <int kRows, typename Reader, bool kInt8>
-void PanelTile(const LinearArgs& args, int64_t panel, int64_t row) {
+void DirectPanel(const LinearArgs& args, int64_t panel) {
   Reader reader(args.panels + static_cast<size_t>(panel) * args.panel_bytes, args.super_phase);
-  const int64_t groups = args.groups;
-  const int64_t first_group = row * args.x.groups;  // of the tile's activations
-
-  F32 f[kRows], odd[kRows];
+  F32 f[kRows];
   LeafTree<kRows> tree;
   int64_t g = 0;
   for (int leaf = 0; leaf < args.leaves; ++leaf) {
-    for (int r = 0; r < kRows; ++r) f[r] = odd[r] = Zero();
+    for (int r = 0; r < kRows; ++r) f[r] = Zero();
     for (; g < args.leaf_ends[leaf]; ++g) {
       for (int line = 0; line < Reader::kGroupBytes; line += 64) Prefetch(reader.p + kPrefetchBytes + line);
       reader.ReadScales();
       if constexpr (kInt8) {
-        const int64_t at = first_group + g * kRows;
-        Int8Group<kRows>(reader, args.x.quants + at * 8, args.x.scales + at, args.x.half_sums + at * 2, f);
+        Int8Group<kRows>(reader, args.x, g * kRows, f);
       } else {
-        F32 w[kQuantGroup];
-        ExpandFloats(reader, w);
-        FloatGroup<kRows>(w, args.x.values + (first_group + g * kRows) * kQuantGroup, f, odd);
+        FloatGroup<kRows>(reader, args.x.values + g * kRows * kQuantGroup, f);
       }
-      reader.Next(g + 1 < groups);
-    }
-    if constexpr (!kInt8) {
-      for (int r = 0; r < kRows; ++r) f[r] = Add(f[r], odd[r]);
+      reader.Next(g + 1 < args.groups);
     }
     if (args.leaves == 1) break;
     tree.Push(f);
   }
   if (args.leaves > 1) tree.Finish(f);
-  StoreTile<kRows>(args, panel, row, f);
+  for (int r = 0; r < kRows; ++r) StoreSum(args, panel, r, f[r]);
+}
+
+// Where the integer sums of `count` = groups * rows values begin, by unit: [units][count].
+template <typename Reader>
+inline void IntegerStarts(const PackedActivations& x, int64_t at, int count, int32_t* starts) {
+  constexpr int kShift =
+      __builtin_ctz(Reader::kFormat.offset | 1 << 30) % 30;  // offsets are powers of two, or zero
+  const auto start = [](I32 sum) {
+    return Reader::kFormat.offset == 0 ? ISet1(kMagicBits) : ISub(ISet1(kMagicBits), IShiftLeft<kShift>(sum));
+  };
+  for (int i = 0; i < count; i += 16) {  // the last step may go beyond the end: there is room
+    const I32 low = ILoad(x.low_sums + at + i), high = ILoad(x.high_sums + at + i);
+    if constexpr (Reader::kHalves) {
+      IStore(starts + i, start(low));
+      IStore(starts + kInt8ChunkGroups * kMaxTileRows + i, start(high));
+    } else {
+      IStore(starts + i, start(IAdd(low, high)));
+    }
+  }
+}
+
+// Calls visit<rows, stride>(first row) for the register tiles of a tile of `rows` rows.
+template <typename Visitor>
+inline void WithRegisterTiles(int rows, Visitor visit) {
+  switch (rows) {
+    case 8:
+      for (int row = 0; row < 8; row += kRegisterTileRows)
+        visit.template operator()<kRegisterTileRows, 8>(row);
+      return;
+    case 4:
+      return visit.template operator()<4, 4>(0);
+    case 2:
+      return visit.template operator()<2, 2>(0);
+    default:
+      return visit.template operator()<1, 1>(0);
+  }
+}
+
+// Expands groups [begin, end) of kPanels panels and adds their products to the sums of all rows,
+// [row][panel][lane].
+template <int kPanels, typename Reader>
+inline void Int8ChunkOfAllRows(const LinearArgs& args, int64_t begin, int64_t end, Reader* readers,
+                               float* sums) {
+  constexpr int kUnits = Reader::kHalves ? 2 : 1;
+  alignas(64) Int8Chunk<kPanels, kUnits> chunk;
+  const int groups = static_cast<int>(end - begin);
+  for (int g = 0; g < groups; ++g) {
+    for (int c = 0; c < kPanels; ++c) {
+      for (int line = 0; line < Reader::kGroupBytes; line += 64) {
+        Prefetch(readers[c].p + kInt8ChunkGroups * Reader::kGroupBytes + line);
+      }
+      readers[c].ReadScales();
+      ExpandGroup(readers[c], g, c, chunk);
+      readers[c].Next(begin + g + 1 < args.groups);
+    }
+  }
+  const PackedActivations& x = args.x;
+  alignas(64) int32_t starts[kUnits * kInt8ChunkGroups * kMaxTileRows];
+  for (int64_t row = 0; row < x.rows;) {
+    const int rows = TileRows(x.rows - row);
+    const int64_t at = row * x.groups + begin * rows;
+    IntegerStarts<Reader>(x, at, groups * rows, starts);
+    WithRegisterTiles(rows, [&]<int kRows, int kStride>(int first) {
+      const Int8Rows tile = {x.quants + at * 8 + first, x.scales + at + first, starts + first,
+                             x.scaled_sums + at + first, x.quants + (at + x.groups * rows) * 8};
+      Int8Tile<kRows, kStride, kPanels, kUnits, Reader::kHasMin>(chunk, groups, tile,
+                                                                 sums + (row + first) * kPanels * kPanelRows);
+    });
+    row += rows;
+  }
+}
+
+template <int kPanels, typename Reader>
+inline void FloatChunkOfAllRows(const LinearArgs& args, int64_t begin, int64_t end, Reader* readers,
+                                float* sums) {
+  alignas(64) FloatChunk<kPanels> chunk;
+  const int columns = static_cast<int>(end - begin) * kQuantGroup;
+  for (int64_t g = begin; g < end; ++g) {
+    for (int c = 0; c < kPanels; ++c) {
+      for (int line = 0; line < Reader::kGroupBytes; line += 64) {
+        Prefetch(readers[c].p + kFloatChunkGroups * Reader::kGroupBytes + line);
+      }
+      F32 w[kQuantGroup];
+      readers[c].ReadScales();
+      ExpandFloats(readers[c], w);
+      for (int k = 0; k < kQuantGroup; ++k) Store(chunk.values[(g - begin) * kQuantGroup + k][c], w[k]);
+      readers[c].Next(g + 1 < args.groups);
+    }
+  }
+  const PackedActivations& x = args.x;
+  for (int64_t row = 0; row < x.rows;) {
+    const int rows = TileRows(x.rows - row);
+    const float* values = x.values + (row * x.groups + begin * rows) * kQuantGroup;
+    WithRegisterTiles(rows, [&]<int kRows, int kStride>(int first) {
+      FloatTile<kRows, kStride>(chunk, columns, values + first, values + x.groups * rows * kQuantGroup,
+                                sums + (row + first) * kPanels * kPanelRows);
+    });
+    row += rows;
+  }
+}
+
+// kPanels panels from `panel` on, for all rows. sums: LinearSumFloats(args).
+template <int kPanels, typename Reader, bool kInt8>
+void ChunkedPanels(const LinearArgs& args, int64_t panel, float* sums) {
+  constexpr int64_t kChunkGroups = kInt8 ? kInt8ChunkGroups : kFloatChunkGroups;
+  const uint8_t* panels = args.panels + static_cast<size_t>(panel) * args.panel_bytes;
+  Reader readers[kPanels];
+  for (int c = 0; c < kPanels; ++c) readers[c] = Reader(panels + c * args.panel_bytes, args.super_phase);
+  const int64_t values = args.x.rows * kPanels * kPanelRows;  // of one leaf
+  // A binary counter of partial sums, as LeafTree.
+  int depth = 0;
+  const auto merge_top = [&] {
+    --depth;
+    float* into = sums + (depth - 1) * values;
+    for (int64_t i = 0; i < values; i += kPanelRows)
+      Store(into + i, Add(Load(into + i), Load(into + values + i)));
+  };
+  int64_t g = 0;
+  for (int leaf = 0; leaf < args.leaves; ++leaf) {
+    float* top = sums + depth * values;
+    for (int64_t i = 0; i < values; i += kPanelRows) Store(top + i, Zero());
+    while (g < args.leaf_ends[leaf]) {
+      const int64_t end = args.leaf_ends[leaf] - g < kChunkGroups ? args.leaf_ends[leaf] : g + kChunkGroups;
+      if constexpr (kInt8) {
+        Int8ChunkOfAllRows<kPanels>(args, g, end, readers, top);
+      } else {
+        FloatChunkOfAllRows<kPanels>(args, g, end, readers, top);
+      }
+      g = end;
+    }
+    ++depth;
+    for (int due = MergesDue(leaf); due > 0; --due) merge_top();
+  }
+  while (depth > 1) merge_top();
+  for (int64_t row = 0; row < args.x.rows; ++row) {
+    for (int c = 0; c < kPanels; ++c)
+      StoreSum(args, panel + c, row, Load(sums + (row * kPanels + c) * kPanelRows));
+  }
 }
 
 template <typename Reader, bool kInt8>
-void LinearPanels(const LinearArgs& args, int64_t begin, int64_t end) {
-  for (int64_t panel = begin; panel < end; ++panel) {
-    for (int64_t row = 0; row < args.x.rows;) {
-      const int rows = TileRows(args.x.rows - row);
-      if (rows == 8) {
-        PanelTile<8, Reader, kInt8>(args, panel, row);
-      } else if (rows == 4) {
-        PanelTile<4, Reader, kInt8>(args, panel, row);
-      } else if (rows == 2) {
-        PanelTile<2, Reader, kInt8>(args, panel, row);
-      } else {
-        PanelTile<1, Reader, kInt8>(args, panel, row);
-      }
-      row += rows;
+void LinearPanels(const LinearArgs& args, int64_t begin, int64_t end, float* sums) {
+  const int64_t rows = args.x.rows;
+  for (int64_t panel = begin; panel < end;) {
+    if (rows == 1) {
+      DirectPanel<1, Reader, kInt8>(args, panel++);
+    } else if (rows == 2) {
+      DirectPanel<2, Reader, kInt8>(args, panel++);
+    } else if (rows == 4) {
+      DirectPanel<4, Reader, kInt8>(args, panel++);
+    } else if (kMaxTilePanels >= 3 && end - panel >= 3) {
+      ChunkedPanels<kMaxTilePanels, Reader, kInt8>(args, panel, sums);
+      panel += kMaxTilePanels;
+    } else if (kMaxTilePanels >= 2 && end - panel >= 2) {
+      ChunkedPanels < kMaxTilePanels<2 ? 1 : 2, Reader, kInt8>(args, panel, sums);
+      panel += 2;
+    } else {
+      ChunkedPanels<1, Reader, kInt8>(args, panel++, sums);
     }
   }
+}
+
+inline void Linear(const LinearArgs& args, int64_t begin, int64_t end, float* sums) {
+  WithReader(args.dtype, [&]<typename Reader, bool kPlain>() {
+    if constexpr (!kPlain) {
+      if (args.int8_activations) return LinearPanels<Reader, true>(args, begin, end, sums);
+    }
+    LinearPanels<Reader, false>(args, begin, end, sums);
+  });
 }
 
 template <typename Reader>
@@ -299,44 +308,6 @@ void WeightRow(const LinearArgs& args, int64_t row, int64_t columns, float scale
     }
     reader.Next(g + 1 < args.groups);
   }
-}
-
-// Calls `visit` with a reader type for the weight's format.
-template <typename Visitor>
-void WithReader(DType dtype, Visitor visit) {
-  switch (dtype) {
-    case DType::kF32:
-      return visit.template operator()<PlainReader<DType::kF32>, true>();
-    case DType::kF16:
-      return visit.template operator()<PlainReader<DType::kF16>, true>();
-    case DType::kBF16:
-      return visit.template operator()<PlainReader<DType::kBF16>, true>();
-#define LONGSPAN_BLOCK_CASE(type)                                                                        \
-  case DType::type: {                                                                                    \
-    constexpr BlockFormat kFormat = BlockFormatOf(DType::type);                                          \
-    return visit.template operator()<BlockReader<kFormat.bits, kFormat.offset, kFormat.scale>, false>(); \
-  }
-      LONGSPAN_BLOCK_CASE(kQ4_0)
-      LONGSPAN_BLOCK_CASE(kQ4_1)
-      LONGSPAN_BLOCK_CASE(kQ5_0)
-      LONGSPAN_BLOCK_CASE(kQ5_1)
-      LONGSPAN_BLOCK_CASE(kQ8_0)
-      LONGSPAN_BLOCK_CASE(kQ4_K)
-      LONGSPAN_BLOCK_CASE(kQ5_K)
-      LONGSPAN_BLOCK_CASE(kQ6_K)
-#undef LONGSPAN_BLOCK_CASE
-    default:
-      return;
-  }
-}
-
-inline void Linear(const LinearArgs& args, int64_t begin, int64_t end) {
-  WithReader(args.dtype, [&]<typename Reader, bool kPlain>() {
-    if constexpr (!kPlain) {
-      if (args.int8_activations) return LinearPanels<Reader, true>(args, begin, end);
-    }
-    LinearPanels<Reader, false>(args, begin, end);
-  });
 }
 
 inline void WeightRowOfAnyFormat(const LinearArgs& args, int64_t row, int64_t columns, float scale,

@@ -11,9 +11,12 @@
 //   KeepLanes(x, i, j, f)   lanes [i, j) of x, f elsewhere
 //   LoadBf16Pairs           16 pairs of bf16: first and second of each pair
 //   DotAdd(s, w, a)         s[l] + Σ_j w[4l + j] * a[j], w unsigned and a signed bytes, exact
-//   AddSixteenWhere(v, m)   adds 16 to byte i where bit i of m is set
-//   AddTwoBits<f>(v, x)     adds 16 times bits [2f, 2f + 2) of each byte of x
-//   ByteToF32<j>(v, o)      lane l is byte 4l + j minus o
+//   DotAddOrdered(s, w, a)  as DotAdd, a in every lane; FmaOrdered(s, a, b): s += a * b. Kept in the order
+//   written. ScaleFromMagic(n, s, m) (n - 0x4b400000) * s, rounded once; |n - 0x4b400000| < 2^22, m = -3 *
+//   2^22 * s exactly ReduceAdd, ReduceMax, IReduceAdd   lanes i and i + 8, then i + 4, 2, 1: the same tree
+//   for every instruction set StoreS8(p, x)           the low bytes of 16 lanes AddSixteenWhere(v, m)   adds
+//   16 to byte i where bit i of m is set AddTwoBits<f>(v, x)     adds 16 times bits [2f, 2f + 2) of each byte
+//   of x ByteToF32<j>(v, o)      lane l is byte 4l + j minus o
 #pragma once
 
 #ifndef LONGSPAN_ISA
@@ -35,25 +38,6 @@
 #endif
 
 namespace longspan::LONGSPAN_ISA {
-
-// Lanes added in a fixed tree, the same for every instruction set.
-inline float ReduceAdd(F32 x) {
-  float v[16];
-  Store(v, x);
-  for (int width = 8; width > 0; width /= 2) {
-    for (int i = 0; i < width; ++i) v[i] += v[i + width];
-  }
-  return v[0];
-}
-
-inline float ReduceMax(F32 x) {
-  float v[16];
-  Store(v, x);
-  for (int width = 8; width > 0; width /= 2) {
-    for (int i = 0; i < width; ++i) v[i] = v[i] > v[i + width] ? v[i] : v[i + width];
-  }
-  return v[0];
-}
 
 // e^x with an error below 2 units in the last place; 0 below -87, clamped above 88, NaN of NaN.
 inline F32 Exp(F32 x) {

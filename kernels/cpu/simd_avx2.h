@@ -79,6 +79,19 @@ inline void LoadBf16Pairs(const uint16_t* p, F32& even, F32& odd) {
 
 inline I32 ISet1(int32_t x) { return {_mm256_set1_epi32(x), _mm256_set1_epi32(x)}; }
 inline I32 IAdd(I32 x, I32 y) { return {_mm256_add_epi32(x.a, y.a), _mm256_add_epi32(x.b, y.b)}; }
+inline I32 ISub(I32 x, I32 y) { return {_mm256_sub_epi32(x.a, y.a), _mm256_sub_epi32(x.b, y.b)}; }
+template <int kBits>
+inline I32 IShiftLeft(I32 x) {
+  return {_mm256_slli_epi32(x.a, kBits), _mm256_slli_epi32(x.b, kBits)};
+}
+inline I32 ILoad(const int32_t* p) {
+  return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)),
+          _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p + 8))};
+}
+inline void IStore(int32_t* p, I32 x) {
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), x.a);
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p + 8), x.b);
+}
 inline I32 LoadU8AsI32(const uint8_t* p) {
   return {_mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))),
           _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p + 8)))};
@@ -88,6 +101,10 @@ inline I32 LoadS8AsI32(const int8_t* p) {
           _mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p + 8)))};
 }
 
+inline void StoreBytes(uint8_t* p, Bytes v) {
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), v.a);
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p + 32), v.b);
+}
 inline Bytes LowNibbles(Bytes v) {
   const __m256i mask = _mm256_set1_epi8(15);
   return {_mm256_and_si256(v.a, mask), _mm256_and_si256(v.b, mask)};
@@ -127,12 +144,51 @@ inline I32 DotAdd(I32 sum, Bytes unsigned_bytes, int32_t four_signed_bytes) {
   const __m256i a = _mm256_set1_epi32(four_signed_bytes);
   return {DotAddHalf(sum.a, unsigned_bytes.a, a), DotAddHalf(sum.b, unsigned_bytes.b, a)};
 }
+
+inline constexpr int kRegisterTileRows = 4;
+inline constexpr int kMaxTilePanels = 1;
+inline I32 BroadcastOrdered(const int32_t* p) { return ISet1(*p); }
+inline F32 BroadcastOrdered(const float* p) { return Set1(*p); }
+inline void DotAddOrdered(I32& sum, Bytes unsigned_bytes, I32 signed_bytes) {
+  sum = {DotAddHalf(sum.a, unsigned_bytes.a, signed_bytes.a),
+         DotAddHalf(sum.b, unsigned_bytes.b, signed_bytes.b)};
+}
+inline void FmaOrdered(F32& sum, F32 a, F32 b) { sum = Fma(a, b, sum); }
+inline F32 ScaleFromMagic(I32 magic_plus_sum, F32 scale, F32 magic_scale) {
+  return Fma({_mm256_castsi256_ps(magic_plus_sum.a), _mm256_castsi256_ps(magic_plus_sum.b)}, scale,
+             magic_scale);
+}
+
 template <int kByte>
 inline F32 ByteToF32(Bytes v, float offset) {
   const __m256i mask = _mm256_set1_epi32(255);
   const I32 b = {_mm256_and_si256(_mm256_srli_epi32(v.a, 8 * kByte), mask),
                  _mm256_and_si256(_mm256_srli_epi32(v.b, 8 * kByte), mask)};
   return Sub(ToF32(b), Set1(offset));
+}
+
+inline void StoreS8(int8_t* p, I32 x) {
+  alignas(32) int32_t lanes[16];
+  IStore(lanes, x);
+  for (int i = 0; i < 16; ++i) p[i] = static_cast<int8_t>(lanes[i]);
+}
+inline float ReduceAdd(F32 x) {
+  const __m256 eight = _mm256_add_ps(x.a, x.b);
+  const __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+  const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+  return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
+}
+inline float ReduceMax(F32 x) {
+  const __m256 eight = _mm256_max_ps(x.a, x.b);
+  const __m128 four = _mm_max_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+  const __m128 two = _mm_max_ps(four, _mm_movehl_ps(four, four));
+  return _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)));
+}
+inline int32_t IReduceAdd(I32 x) {
+  const __m256i eight = _mm256_add_epi32(x.a, x.b);
+  const __m128i four = _mm_add_epi32(_mm256_castsi256_si128(eight), _mm256_extracti128_si256(eight, 1));
+  const __m128i two = _mm_add_epi32(four, _mm_unpackhi_epi64(four, four));
+  return _mm_cvtsi128_si32(_mm_add_epi32(two, _mm_shuffle_epi32(two, 1)));
 }
 
 inline float Lane0(F32 x) { return _mm256_cvtss_f32(x.a); }

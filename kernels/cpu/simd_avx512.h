@@ -54,6 +54,13 @@ inline void LoadBf16Pairs(const uint16_t* p, F32& even, F32& odd) {
 
 inline I32 ISet1(int32_t x) { return _mm512_set1_epi32(x); }
 inline I32 IAdd(I32 a, I32 b) { return _mm512_add_epi32(a, b); }
+inline I32 ISub(I32 a, I32 b) { return _mm512_sub_epi32(a, b); }
+template <int kBits>
+inline I32 IShiftLeft(I32 a) {
+  return _mm512_slli_epi32(a, kBits);
+}
+inline I32 ILoad(const int32_t* p) { return _mm512_loadu_si512(p); }
+inline void IStore(int32_t* p, I32 a) { _mm512_storeu_si512(p, a); }
 inline I32 LoadU8AsI32(const uint8_t* p) {
   return _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
 }
@@ -62,6 +69,7 @@ inline I32 LoadS8AsI32(const int8_t* p) {
 }
 
 inline Bytes LoadBytes(const uint8_t* p) { return _mm512_loadu_si512(p); }
+inline void StoreBytes(uint8_t* p, Bytes v) { _mm512_storeu_si512(p, v); }
 inline Bytes LowNibbles(Bytes v) { return _mm512_and_si512(v, _mm512_set1_epi8(15)); }
 inline Bytes HighNibbles(Bytes v) { return _mm512_and_si512(_mm512_srli_epi16(v, 4), _mm512_set1_epi8(15)); }
 template <int kField>
@@ -75,11 +83,53 @@ inline Bytes AddSixteenWhere(Bytes v, uint64_t bits) {
 inline I32 DotAdd(I32 sum, Bytes unsigned_bytes, int32_t four_signed_bytes) {
   return _mm512_dpbusd_epi32(sum, unsigned_bytes, _mm512_set1_epi32(four_signed_bytes));
 }
+
+// Volatile, so that GCC leaves them in order: what it gains by reordering intrinsics it loses many times
+// over by spilling the sums of a tile.
+inline constexpr int kRegisterTileRows = 8;
+inline constexpr int kMaxTilePanels = 3;
+inline I32 BroadcastOrdered(const int32_t* p) {
+  I32 x;
+  asm volatile("vpbroadcastd %1, %0" : "=v"(x) : "m"(*p));
+  return x;
+}
+inline F32 BroadcastOrdered(const float* p) {
+  F32 x;
+  asm volatile("vbroadcastss %1, %0" : "=v"(x) : "m"(*p));
+  return x;
+}
+inline void DotAddOrdered(I32& sum, Bytes unsigned_bytes, I32 signed_bytes) {
+  asm volatile("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(unsigned_bytes), "v"(signed_bytes));
+}
+inline void FmaOrdered(F32& sum, F32 a, F32 b) {
+  asm volatile("vfmadd231ps %2, %1, %0" : "+v"(sum) : "v"(a), "v"(b));
+}
+inline F32 ScaleFromMagic(I32 magic_plus_sum, F32 scale, F32 magic_scale) {
+  return _mm512_fmadd_ps(_mm512_castsi512_ps(magic_plus_sum), scale, magic_scale);
+}
+
 template <int kByte>
 inline F32 ByteToF32(Bytes v, float offset) {
   const __m512i b = _mm512_and_si512(_mm512_srli_epi32(v, 8 * kByte), _mm512_set1_epi32(255));
   return _mm512_sub_ps(_mm512_cvtepi32_ps(b), _mm512_set1_ps(offset));
 }
+
+inline void StoreS8(int8_t* p, I32 a) {
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(a));
+}
+inline float ReduceAdd(F32 x) {
+  const __m256 eight = _mm256_add_ps(_mm512_castps512_ps256(x), _mm512_extractf32x8_ps(x, 1));
+  const __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+  const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+  return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
+}
+inline float ReduceMax(F32 x) {
+  const __m256 eight = _mm256_max_ps(_mm512_castps512_ps256(x), _mm512_extractf32x8_ps(x, 1));
+  const __m128 four = _mm_max_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+  const __m128 two = _mm_max_ps(four, _mm_movehl_ps(four, four));
+  return _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)));
+}
+inline int32_t IReduceAdd(I32 x) { return _mm512_reduce_add_epi32(x); }
 
 inline float Lane0(F32 a) { return _mm512_cvtss_f32(a); }
 inline void Prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0); }

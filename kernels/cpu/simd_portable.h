@@ -113,6 +113,17 @@ inline I32 ISet1(int32_t x) {
 inline I32 IAdd(const I32& a, const I32& b) {
   return MapInt([&](int i) { return a.v[i] + b.v[i]; });
 }
+inline I32 ISub(const I32& a, const I32& b) {
+  return MapInt([&](int i) { return a.v[i] - b.v[i]; });
+}
+template <int kBits>
+inline I32 IShiftLeft(const I32& a) {
+  return MapInt([&](int i) { return a.v[i] * (1 << kBits); });
+}
+inline I32 ILoad(const int32_t* p) {
+  return MapInt([&](int i) { return p[i]; });
+}
+inline void IStore(int32_t* p, const I32& a) { std::memcpy(p, a.v, sizeof a.v); }
 inline I32 LoadU8AsI32(const uint8_t* p) {
   return MapInt([&](int i) { return p[i]; });
 }
@@ -125,6 +136,7 @@ inline Bytes LoadBytes(const uint8_t* p) {
   std::memcpy(r.v, p, sizeof r.v);
   return r;
 }
+inline void StoreBytes(uint8_t* p, const Bytes& v) { std::memcpy(p, v.v, sizeof v.v); }
 inline Bytes LowNibbles(const Bytes& v) {
   return MapBytes([&](int i) { return v.v[i] & 15; });
 }
@@ -146,9 +158,44 @@ inline I32 DotAdd(const I32& sum, const Bytes& w, int32_t four_signed_bytes) {
     return sum.v[i] + b[0] * a[0] + b[1] * a[1] + b[2] * a[2] + b[3] * a[3];
   });
 }
+
+inline constexpr int kRegisterTileRows = 8;
+inline constexpr int kMaxTilePanels = 1;
+inline I32 BroadcastOrdered(const int32_t* p) { return ISet1(*p); }
+inline F32 BroadcastOrdered(const float* p) { return Set1(*p); }
+inline void DotAddOrdered(I32& sum, const Bytes& unsigned_bytes, const I32& signed_bytes) {
+  sum = DotAdd(sum, unsigned_bytes, signed_bytes.v[0]);
+}
+inline void FmaOrdered(F32& sum, const F32& a, const F32& b) { sum = Fma(a, b, sum); }
+// Not fused here, so the conversion is apart: the same value, for there it is exact before the one rounding.
+inline F32 ScaleFromMagic(const I32& magic_plus_sum, const F32& scale, const F32&) {
+  return Mul(ToF32(ISub(magic_plus_sum, ISet1(0x4b400000))), scale);
+}
+
 template <int kByte>
 inline F32 ByteToF32(const Bytes& v, float offset) {
   return Map([&](int i) { return static_cast<float>(v.v[4 * i + kByte]) - offset; });
+}
+
+inline void StoreS8(int8_t* p, const I32& a) {
+  for (int i = 0; i < 16; ++i) p[i] = static_cast<int8_t>(a.v[i]);
+}
+inline float ReduceAdd(F32 x) {
+  for (int width = 8; width > 0; width /= 2) {
+    for (int i = 0; i < width; ++i) x.v[i] += x.v[i + width];
+  }
+  return x.v[0];
+}
+inline float ReduceMax(F32 x) {
+  for (int width = 8; width > 0; width /= 2) {
+    for (int i = 0; i < width; ++i) x.v[i] = x.v[i] > x.v[i + width] ? x.v[i] : x.v[i + width];
+  }
+  return x.v[0];
+}
+inline int32_t IReduceAdd(const I32& x) {
+  int32_t sum = 0;
+  for (int32_t lane : x.v) sum += lane;
+  return sum;
 }
 
 inline float Lane0(const F32& a) { return a.v[0]; }

@@ -1,0 +1,141 @@
+// Tiles of a matrix product: rows of activations x panels of weights, accumulated over a chunk of columns
+// whose weights have been expanded to bytes or float32 before, one source for every instruction set.
+#pragma once
+
+#include "kernels/cpu/kernel_table.h"
+#include "kernels/cpu/packed_layout.h"
+#include "kernels/cpu/simd.h"
+#include "kernels/cpu/weight_reader.inc.h"
+
+namespace longspan::LONGSPAN_ISA {
+
+inline constexpr int kInt8ChunkGroups = 8;   // with kMaxTilePanels panels, weights and activations
+inline constexpr int kFloatChunkGroups = 4;  // of a chunk stay in the first-level cache
+
+// Integer sums start at kMagicBits - offset * (sum of activations): read as float32 they are then
+// 3 * 2^22 + sum, exactly, and conversion and scale are one fused multiply-add. |sum| < 2^22 and scales have
+// at most 19 significant bits, so the product is rounded once, as in Mul(ToF32(sum), scale).
+inline constexpr int32_t kMagicBits = 0x4b400000;
+inline constexpr float kMagic = 12582912.0f;
+
+// Scales belong to units: a group of 32 columns, or half of one.
+template <int kPanels, int kUnits>
+struct Int8Chunk {
+  uint8_t quants[kInt8ChunkGroups][kPanels][512];
+  float scales[kInt8ChunkGroups][kUnits][kPanels][kPanelRows];
+  float magic_scales[kInt8ChunkGroups][kUnits][kPanels][kPanelRows];  // -kMagic * scale
+  float minima[kInt8ChunkGroups][kPanels][kPanelRows];
+};
+
+template <int kPanels>
+struct FloatChunk {
+  float values[kFloatChunkGroups * kQuantGroup][kPanels][kPanelRows];
+};
+
+template <int kPanels, int kUnits, typename Reader>
+inline void ExpandGroup(const Reader& reader, int group, int panel, Int8Chunk<kPanels, kUnits>& chunk) {
+  Bytes w[8];
+  ExpandQuants<Reader::kFormat.bits>(reader.p, w);
+#pragma GCC unroll 8
+  for (int k = 0; k < 8; ++k) StoreBytes(chunk.quants[group][panel] + 64 * k, w[k]);
+  for (int u = 0; u < kUnits; ++u) {
+    Store(chunk.scales[group][u][panel], reader.scale[u]);
+    Store(chunk.magic_scales[group][u][panel], Mul(Set1(-kMagic), reader.scale[u]));
+  }
+  if constexpr (Reader::kHasMin) Store(chunk.minima[group][panel], reader.minimum);
+}
+
+// The int8 activations of some rows of a tile, from a group on; S: rows of the tile.
+struct Int8Rows {
+  const int32_t* quants;       // [groups * 8][S]
+  const float* scales;         // [groups][S]
+  const int32_t* starts;       // [units][kInt8ChunkGroups * kMaxTileRows], each [groups][S]: where sums begin
+  const float* scaled_sums;    // [groups][S]
+  const int32_t* next_quants;  // of the next tile, to be prefetched
+};
+
+// sums[row][panel] += weights · activations over the chunk's groups.
+template <int kRows, int kStride, int kPanels, int kUnits, bool kHasMin>
+inline void Int8Tile(const Int8Chunk<kPanels, kUnits>& chunk, int groups, const Int8Rows& x, float* sums) {
+  constexpr int kSteps = 8 / kUnits;
+  for (int g = 0; g < groups; ++g) {
+    // Sums stay in memory between groups: GCC would spill others to keep them.
+    asm volatile("" ::: "memory");
+    const int32_t* quants = x.quants + g * 8 * kStride;
+    const float *scales = x.scales + g * kStride, *scaled_sums = x.scaled_sums + g * kStride;
+#pragma GCC unroll 4
+    for (int line = 0; line < 8 * kStride; line += 16) Prefetch(x.next_quants + g * 8 * kStride + line);
+    // A chunk's groups share out the next tile's sums.
+    const float* next_sums = sums + (kRows + g * kRows / kInt8ChunkGroups) * kPanels * kPanelRows;
+#pragma GCC unroll 4
+    for (int c = 0; c < kPanels; ++c) Prefetch(next_sums + c * kPanelRows);
+#pragma GCC unroll 2
+    for (int u = 0; u < kUnits; ++u) {
+      I32 dots[kRows][kPanels];
+#pragma GCC unroll 8
+      for (int r = 0; r < kRows; ++r) {
+        const I32 start = ISet1(x.starts[u * kInt8ChunkGroups * kMaxTileRows + g * kStride + r]);
+#pragma GCC unroll 4
+        for (int c = 0; c < kPanels; ++c) dots[r][c] = start;
+      }
+#pragma GCC unroll 8
+      for (int k = u * kSteps; k < (u + 1) * kSteps; ++k) {
+        Bytes w[kPanels];
+#pragma GCC unroll 4
+        for (int c = 0; c < kPanels; ++c) w[c] = LoadBytes(chunk.quants[g][c] + 64 * k);
+#pragma GCC unroll 8
+        for (int r = 0; r < kRows; ++r) {
+          const I32 a = BroadcastOrdered(quants + k * kStride + r);
+#pragma GCC unroll 4
+          for (int c = 0; c < kPanels; ++c) DotAddOrdered(dots[r][c], w[c], a);
+        }
+      }
+#pragma GCC unroll 4
+      for (int c = 0; c < kPanels; ++c) {
+        const F32 scale = Load(chunk.scales[g][u][c]), magic_scale = Load(chunk.magic_scales[g][u][c]);
+        const F32 minimum = kHasMin ? Load(chunk.minima[g][c]) : Zero();
+#pragma GCC unroll 8
+        for (int r = 0; r < kRows; ++r) {
+          float* sum = sums + (r * kPanels + c) * kPanelRows;
+          F32 total = Fma(ScaleFromMagic(dots[r][c], scale, magic_scale), Set1(scales[r]), Load(sum));
+          if constexpr (kHasMin) total = Fma(minimum, Set1(scaled_sums[r]), total);
+          Store(sum, total);
+        }
+      }
+    }
+  }
+}
+
+// As Int8Tile; x: [columns][kStride].
+template <int kRows, int kStride, int kPanels>
+inline void FloatTile(const FloatChunk<kPanels>& chunk, int columns, const float* x, const float* next_x,
+                      float* sums) {
+  F32 totals[kRows][kPanels];
+#pragma GCC unroll 8
+  for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 4
+    for (int c = 0; c < kPanels; ++c) totals[r][c] = Load(sums + (r * kPanels + c) * kPanelRows);
+  }
+  for (int k = 0; k < columns; k += 2) {
+    Prefetch(next_x + k * kStride);
+#pragma GCC unroll 2
+    for (int j = 0; j < 2; ++j) {
+      F32 w[kPanels];
+#pragma GCC unroll 4
+      for (int c = 0; c < kPanels; ++c) w[c] = Load(chunk.values[k + j][c]);
+#pragma GCC unroll 8
+      for (int r = 0; r < kRows; ++r) {
+        const F32 a = BroadcastOrdered(x + (k + j) * kStride + r);
+#pragma GCC unroll 4
+        for (int c = 0; c < kPanels; ++c) FmaOrdered(totals[r][c], w[c], a);
+      }
+    }
+  }
+#pragma GCC unroll 8
+  for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 4
+    for (int c = 0; c < kPanels; ++c) Store(sums + (r * kPanels + c) * kPanelRows, totals[r][c]);
+  }
+}
+
+}  // namespace longspan::LONGSPAN_ISA
