@@ -108,7 +108,7 @@ void DirectPanel(const LinearArgs& args, int64_t panel) {
   for (int leaf = 0; leaf < args.leaves; ++leaf) {
     for (int r = 0; r < kRows; ++r) f[r] = Zero();
     for (; g < args.leaf_ends[leaf]; ++g) {
-      for (int line = 0; line < Reader::kGroupBytes; line += 64) Prefetch(reader.p + kPrefetchBytes + line);
+      PrefetchAhead<Reader::kGroupBytes>(reader.p);
       reader.ReadScales();
       if constexpr (kInt8) {
         Int8Group<kRows>(reader, args.x, g * kRows, f);
@@ -170,9 +170,7 @@ inline void Int8ChunkOfAllRows(const LinearArgs& args, int64_t begin, int64_t en
   const int groups = static_cast<int>(end - begin);
   for (int g = 0; g < groups; ++g) {
     for (int c = 0; c < kPanels; ++c) {
-      for (int line = 0; line < Reader::kGroupBytes; line += 64) {
-        Prefetch(readers[c].p + kInt8ChunkGroups * Reader::kGroupBytes + line);
-      }
+      PrefetchAhead<Reader::kGroupBytes>(readers[c].p);
       readers[c].ReadScales();
       ExpandGroup(readers[c], g, c, chunk);
       readers[c].Next(begin + g + 1 < args.groups);
@@ -201,9 +199,7 @@ inline void FloatChunkOfAllRows(const LinearArgs& args, int64_t begin, int64_t e
   const int columns = static_cast<int>(end - begin) * kQuantGroup;
   for (int64_t g = begin; g < end; ++g) {
     for (int c = 0; c < kPanels; ++c) {
-      for (int line = 0; line < Reader::kGroupBytes; line += 64) {
-        Prefetch(readers[c].p + kFloatChunkGroups * Reader::kGroupBytes + line);
-      }
+      PrefetchAhead<Reader::kGroupBytes>(readers[c].p);
       F32 w[kQuantGroup];
       readers[c].ReadScales();
       ExpandFloats(readers[c], w);

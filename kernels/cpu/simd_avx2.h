@@ -192,6 +192,8 @@ inline int32_t IReduceAdd(I32 x) {
 }
 
 inline float Lane0(F32 x) { return _mm256_cvtss_f32(x.a); }
-inline void Prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0); }
+// Not intrinsics: GCC drops calls of functions that do nothing but prefetch.
+inline void Prefetch(const void* p) { asm volatile("prefetcht0 %a0" : : "p"(p)); }
+inline void PrefetchFar(const void* p) { asm volatile("prefetcht1 %a0" : : "p"(p)); }
 
 }  // namespace longspan::avx2

@@ -200,5 +200,6 @@ inline int32_t IReduceAdd(const I32& x) {
 
 inline float Lane0(const F32& a) { return a.v[0]; }
 inline void Prefetch(const void* p) { __builtin_prefetch(p); }
+inline void PrefetchFar(const void* p) { __builtin_prefetch(p, 0, 2); }
 
 }  // namespace longspan::portable

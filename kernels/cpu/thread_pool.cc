@@ -22,7 +22,7 @@ inline void Pause() {
 
 }  // namespace
 
-ThreadPool::ThreadPool(int threads) {
+ThreadPool::ThreadPool(int threads) : parts_(static_cast<size_t>(std::max(1, threads))) {
   for (int i = 1; i < threads; ++i) workers_.emplace_back([this, i] { WorkerLoop(i); });
 }
 
@@ -36,11 +36,15 @@ ThreadPool::~ThreadPool() {
 void ThreadPool::Run(int64_t count, int64_t grain, Call call, void* context) {
   call_ = call;
   context_ = context;
-  count_ = count;
   // About four chunks a thread: enough to even out threads of unequal speed.
   const int64_t target = count / (4 * threads());
   chunk_ = std::max(grain, target / grain * grain);
-  next_.store(0, std::memory_order_relaxed);
+  const int64_t chunks = (count + chunk_ - 1) / chunk_;
+  for (int i = 0; i < threads(); ++i) {
+    Part& part = parts_[static_cast<size_t>(i)];
+    part.next.store(chunks * i / threads() * chunk_, std::memory_order_relaxed);
+    part.end = std::min(count, chunks * (i + 1) / threads() * chunk_);
+  }
   busy_.store(static_cast<int>(workers_.size()), std::memory_order_relaxed);
   generation_.fetch_add(1, std::memory_order_release);
   generation_.notify_all();
@@ -56,10 +60,13 @@ void ThreadPool::Run(int64_t count, int64_t grain, Call call, void* context) {
 }
 
 void ThreadPool::Work(int thread) {
-  for (;;) {
-    const int64_t begin = next_.fetch_add(chunk_, std::memory_order_relaxed);
-    if (begin >= count_) return;
-    call_(context_, begin, std::min(begin + chunk_, count_), thread);
+  for (int i = 0; i < threads(); ++i) {
+    Part& part = parts_[static_cast<size_t>((thread + i) % threads())];
+    for (;;) {
+      const int64_t begin = part.next.fetch_add(chunk_, std::memory_order_relaxed);
+      if (begin >= part.end) break;
+      call_(context_, begin, std::min(begin + chunk_, part.end), thread);
+    }
   }
 }
 

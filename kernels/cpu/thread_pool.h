@@ -23,7 +23,8 @@ class ThreadPool {
   int threads() const { return static_cast<int>(workers_.size()) + 1; }
 
   // Calls body(begin, end, thread) over [0, count) in chunks that are multiples of `grain` (the last may be
-  // shorter), handed out as threads become free. Returns when all are done.
+  // shorter). Every thread has a contiguous part, in which it goes forward, and then helps with the others'.
+  // Returns when all are done.
   template <typename Body>
   void For(int64_t count, int64_t grain, Body&& body) {
     if (count <= 0) return;
@@ -47,9 +48,12 @@ class ThreadPool {
   std::vector<std::thread> workers_;
   Call call_ = nullptr;
   void* context_ = nullptr;
-  int64_t count_ = 0;
   int64_t chunk_ = 1;
-  alignas(64) std::atomic<int64_t> next_{0};
+  struct alignas(64) Part {
+    std::atomic<int64_t> next{0};
+    int64_t end = 0;
+  };
+  std::vector<Part> parts_;  // by thread
   alignas(64) std::atomic<uint32_t> generation_{0};
   alignas(64) std::atomic<int> busy_{0};
   std::atomic<bool> stopping_{false};
