@@ -2,12 +2,12 @@
 //
 // For each query row: a class's blocks fold in order of position by online softmax (arXiv 1805.02867), each
 // block as a whole; the class becomes a normalised output and a log-sum-exp; classes merge in a fixed tree.
-// No step depends on the other rows of a tile, so tiling, chunking and sharding leave the bits alone. A
-// position that a row may not see contributes an exact zero; adding it can only change the sign of a zero,
-// which Normalize removes.
+// No step depends on the other rows of a tile, so tiling, chunking and sharding leave the bits alone: a score
+// is one chain of multiply-adds over the dimensions, an output one over the tokens that the row sees.
 #pragma once
 
-#include "kernels/cpu/elementwise.inc.h"
+#include "kernels/cpu/attention_merge.inc.h"
+#include "kernels/cpu/attention_panel.inc.h"
 #include "kernels/cpu/kernel_table.h"
 #include "kernels/cpu/simd.h"
 
@@ -16,333 +16,310 @@ namespace longspan::LONGSPAN_ISA {
 inline constexpr float kLowest = -1e30f;  // below every score: exp(x - kLowest) of a masked x is 0, never NaN
 inline constexpr float kMasked = -__builtin_inff();
 
-// ln x for x > 0, in double with basic operations only, so that every machine agrees.
-inline float LogScalar(float x) {
-  uint32_t bits;
-  __builtin_memcpy(&bits, &x, sizeof bits);
-  const int exponent = static_cast<int>(bits >> 23) - 127;
-  bits = (bits & 0x7fffffu) | 0x3f800000u;
-  float mantissa;
-  __builtin_memcpy(&mantissa, &bits, sizeof bits);
-  const double s = (static_cast<double>(mantissa) - 1.0) / (static_cast<double>(mantissa) + 1.0);
-  const double s2 = s * s;
-  double series = 0;
-  for (int k = 19; k >= 1; k -= 2) series = series * s2 + 1.0 / k;
-  return static_cast<float>(2.0 * s * series + exponent * 0.693147180559945309417);
-}
+// Up to so many rows read keys and values as they are stored. More rows share a copy of each panel in f32.
+inline constexpr int kMaxStreamedRows = 12;
 
-// One merge of normalised partials. A side without keys (lse = -inf) leaves the other exactly as it is.
-inline float MergeInto(float* a, float a_lse, const float* b, float b_lse, int64_t width) {
-  if (b_lse == kMasked) return a_lse;
-  if (a_lse == kMasked) {
-    for (int64_t i = 0; i < width; ++i) a[i] = b[i];
-    return b_lse;
-  }
-  const float top = a_lse > b_lse ? a_lse : b_lse;
-  const float wa = ExpScalar(a_lse - top), wb = ExpScalar(b_lse - top);
-  const float sum = wa + wb;
-  const F32 fa = Set1(wa / sum), fb = Set1(wb / sum);
-  for (int64_t i = 0; i < width; i += 16) {
-    const F32 merged = Fma(LoadPart(a + i, width - i), fa, Mul(LoadPart(b + i, width - i), fb));
-    StorePart(a + i, merged, width - i);
-  }
-  return top + LogScalar(sum);
-}
-
-inline constexpr int64_t kMergeWidth = 64;  // columns merged at a time, so that the tree's stack stays small
-
-inline float Merge(const float* const* outs, const float* lses, int count, int64_t width, float* out) {
-  float lse = kMasked;
-  for (int64_t begin = 0; begin < width || begin == 0; begin += kMergeWidth) {
-    const int64_t w = width - begin < kMergeWidth ? width - begin : kMergeWidth;
-    float values[8][kMergeWidth];
-    float stack_lse[8];
-    int depth = 0;
-    const auto merge_top = [&] {
-      --depth;
-      stack_lse[depth - 1] =
-          MergeInto(values[depth - 1], stack_lse[depth - 1], values[depth], stack_lse[depth], w);
-    };
-    for (int p = 0; p < count; ++p) {
-      for (int64_t i = 0; i < w; ++i) values[depth][i] = outs[p][begin + i];
-      stack_lse[depth++] = lses[p];
-      for (int due = MergesDue(p); due > 0; --due) merge_top();
-    }
-    while (depth > 1) merge_top();
-    for (int64_t i = 0; i < w; ++i) out[begin + i] = values[0][i];
-    lse = stack_lse[0];
-  }
-  return lse;
-}
-
-// The state of a set of query rows that share one KV head while one class folds. Row j of the set is query
-// head j % group of batch row j / group.
-struct RowState {
+// Query rows that share one KV head while one class folds. Row j is query head j % group of batch row
+// j / group; positions ascend.
+struct Tile {
   int rows;
   int head_dim;
   int block_size;
-  float query_scale;
-  float score_cap;              // 0 = none
-  const float* const* queries;  // [rows] → [head_dim]
-  const int64_t* positions;     // [rows]
-  float* maxima;                // [rows]
-  float* sums;                  // [rows]
-  float* outputs;               // [rows, head_dim]
-  float* scores;                // [4, block_size]
+  int64_t window;   // 0 = all earlier positions
+  float score_cap;  // 0 = none
+  int64_t positions[kMaxTileQueries];
+  // Tokens of the current block that each row sees: [begin, end), 0 and 0 if none.
+  int begin[kMaxTileQueries], end[kMaxTileQueries];
+  // See AttentionScratch.
+  float* queries;
+  float* scores;
+  float* outputs;
+  float* sums;
+  float* maxima;
+  float* panel;
+
+  int PanelOffset(int column, int row) const { return (column / kPanel * rows + row) * kPanel; }
 };
 
-struct F32Piece {
-  const float* p;
-  // K [head_dim][block_size]: dimensions d and d + 1 of tokens [t, t + 16)
-  void LoadK(int d, int t, int block_size, F32& even, F32& odd) const {
-    even = Load(p + d * block_size + t);
-    odd = Load(p + (d + 1) * block_size + t);
-  }
-  // V [block_size][head_dim]: tokens t and t + 1, dimensions [d, d + 16)
-  void LoadV(int t, int d, int head_dim, int block_size, F32& even, F32& odd) const {
-    const float* v = p + static_cast<int64_t>(head_dim) * block_size + t * head_dim + d;
-    even = Load(v);
-    odd = Load(v + head_dim);
-  }
+// The rows that one register tile covers, and the tokens of the block that any of them sees.
+struct RowGroup {
+  int row, rows;
+  int begin, end;
 };
 
-struct Bf16Piece {
-  const uint16_t* p;
-  void LoadK(int d, int t, int block_size, F32& even, F32& odd) const {
-    LoadBf16Pairs(p + d * block_size + 2 * t, even, odd);
-  }
-  void LoadV(int t, int d, int head_dim, int block_size, F32& even, F32& odd) const {
-    LoadBf16Pairs(p + static_cast<int64_t>(head_dim) * block_size + t * head_dim + 2 * d, even, odd);
-  }
-};
-
-template <int kRows, int kVectors, typename Piece>
-inline void Scores(const RowState& state, int row, const Piece& piece, int t) {
-  F32 sums[kRows][kVectors];
-#pragma GCC unroll 4
-  for (int r = 0; r < kRows; ++r) {
-#pragma GCC unroll 4
-    for (int i = 0; i < kVectors; ++i) sums[r][i] = Zero();
-  }
-  for (int d = 0; d < state.head_dim; d += 2) {
-    F32 even[kVectors], odd[kVectors];
-#pragma GCC unroll 4
-    for (int i = 0; i < kVectors; ++i) piece.LoadK(d, t + 16 * i, state.block_size, even[i], odd[i]);
-#pragma GCC unroll 4
-    for (int r = 0; r < kRows; ++r) {
-      const F32 q = Set1(state.queries[row + r][d]);
-#pragma GCC unroll 4
-      for (int i = 0; i < kVectors; ++i) sums[r][i] = Fma(q, even[i], sums[r][i]);
+template <typename Function>
+inline void ForEachGroup(const Tile& tile, Function&& function) {
+  for (int row = 0; row < tile.rows;) {
+    const int rows = RowsAtOnce(tile.rows - row);
+    RowGroup group = {row, rows, tile.block_size, 0};
+    for (int r = row; r < row + rows; ++r) {
+      if (tile.begin[r] == tile.end[r]) continue;
+      if (tile.begin[r] < group.begin) group.begin = tile.begin[r];
+      if (tile.end[r] > group.end) group.end = tile.end[r];
     }
-#pragma GCC unroll 4
-    for (int r = 0; r < kRows; ++r) {
-      const F32 q = Set1(state.queries[row + r][d + 1]);
-#pragma GCC unroll 4
-      for (int i = 0; i < kVectors; ++i) sums[r][i] = Fma(q, odd[i], sums[r][i]);
-    }
-  }
-  for (int r = 0; r < kRows; ++r) {
-    for (int i = 0; i < kVectors; ++i) {
-      Store(state.scores + r * state.block_size + t + 16 * i, Mul(sums[r][i], Set1(state.query_scale)));
-    }
+    if (group.begin < group.end) function(group);
+    row += rows;
   }
 }
 
-// cap * tanh(score / cap) of the scores of one row; they come scaled.
-inline void CapScores(float* scores, int count, float cap) {
-  const F32 inverse = Set1(1.0f / cap);
-  for (int t = 0; t < count; t += 16) Store(scores + t, Mul(Tanh(Mul(Load(scores + t), inverse)), Set1(cap)));
+// Sets what each row sees of the block; false if no row sees anything.
+inline bool SetVisible(Tile& tile, int64_t first_token) {
+  const auto clamp = [&](int64_t token) {
+    return static_cast<int>(token < 0 ? 0 : token < tile.block_size ? token : tile.block_size);
+  };
+  bool any = false;
+  for (int r = 0; r < tile.rows; ++r) {
+    const int64_t position = tile.positions[r] - first_token;
+    const int begin = tile.window > 0 ? clamp(position - tile.window + 1) : 0, end = clamp(position + 1);
+    tile.begin[r] = begin < end ? begin : 0;
+    tile.end[r] = begin < end ? end : 0;
+    any |= begin < end;
+  }
+  return any;
+}
+
+inline int NumVectors(int columns) { return (columns < kPanel ? columns : kPanel) / 16; }
+
+template <bool kStreamed, typename Matrix>
+inline void ScorePanel(const Tile& tile, const Matrix& keys, int token, int d) {
+  const int dimensions = 16 * NumVectors(tile.head_dim - d), vectors = NumVectors(tile.block_size - token);
+  const auto multiply = [&](const auto& b) {
+    ForEachGroup(tile, [&](const RowGroup& group) {
+      const int first = group.begin > token ? (group.begin - token) / 16 : 0;
+      const int last = group.end - token < kPanel ? (group.end - token + 15) / 16 : vectors;
+      Multiply(group.rows, tile.queries + tile.PanelOffset(d, group.row), b, first, last, 0, dimensions,
+               d == 0, tile.scores + tile.PanelOffset(token, group.row));
+    });
+  };
+  if constexpr (kStreamed) {
+    multiply(keys);
+  } else {
+    multiply(CopyPanel(keys, dimensions, vectors, tile.panel));
+  }
+}
+
+// Adds the tokens [token, token + 64) that the group's rows see to one panel of their outputs. Rows that see
+// different tokens share what they have in common; a token that a row does not see, which may be anything, a
+// NaN too, never touches its output.
+template <typename Matrix>
+inline void AccumulateGroup(const Tile& tile, const RowGroup& group, const Matrix& values, int token, int d) {
+  const int vectors = NumVectors(tile.head_dim - d);
+  const auto clamp = [&](int t) { return t < token ? 0 : t < token + kPanel ? t - token : kPanel; };
+  int common_begin = 0, common_end = kPanel;
+  for (int r = group.row; r < group.row + group.rows; ++r) {
+    const int begin = clamp(tile.begin[r]), end = clamp(tile.end[r]);
+    common_begin = begin > common_begin ? begin : common_begin;
+    common_end = end < common_end ? end : common_end;
+  }
+  common_begin += common_begin % 2;
+  common_end -= common_end % 2;
+  if (common_begin > common_end) common_begin = common_end = kPanel;
+  const auto one_row = [&](int r, int begin, int end) {
+    if (begin >= end) return;
+    MultiplyOneRow(tile.scores + tile.PanelOffset(token, r), values, vectors, begin, end,
+                   tile.outputs + tile.PanelOffset(d, r));
+  };
+  for (int r = group.row; r < group.row + group.rows; ++r) {
+    const int end = clamp(tile.end[r]);
+    one_row(r, clamp(tile.begin[r]), end < common_begin ? end : common_begin);
+  }
+  if (common_begin < common_end) {
+    Multiply(group.rows, tile.scores + tile.PanelOffset(token, group.row), values, 0, vectors, common_begin,
+             common_end, false, tile.outputs + tile.PanelOffset(d, group.row));
+  }
+  for (int r = group.row; r < group.row + group.rows; ++r) {
+    const int begin = clamp(tile.begin[r]);
+    one_row(r, begin > common_end ? begin : common_end, clamp(tile.end[r]));
+  }
+}
+
+template <bool kStreamed, typename Matrix>
+inline void AccumulatePanel(const Tile& tile, const Matrix& values, int token, int d) {
+  const int tokens = 16 * NumVectors(tile.block_size - token);
+  const auto accumulate = [&](const auto& b) {
+    ForEachGroup(tile, [&](const RowGroup& group) { AccumulateGroup(tile, group, b, token, d); });
+  };
+  if constexpr (kStreamed) {
+    accumulate(values);
+  } else {
+    accumulate(CopyPanel(values, tokens, NumVectors(tile.head_dim - d), tile.panel));
+  }
 }
 
 // Turns the scores of one row into weights, and rescales what the row has so far when its maximum grows.
-// Tokens [begin, end) of the block are visible.
-inline void Softmax(const RowState& state, int row, float* scores, int begin, int end) {
+inline void Softmax(const Tile& tile, int row) {
+  const int begin = tile.begin[row], end = tile.end[row];
+  const auto scores = [&](int token) { return tile.scores + tile.PanelOffset(token, row) + token % kPanel; };
+  const int first = begin / 16 * 16;
   F32 largest = Set1(kMasked);
-  for (int t = 0; t < state.block_size; t += 16) {
-    const int from = begin > t ? (begin - t < 16 ? begin - t : 16) : 0;
-    const int to = end < t + 16 ? (end > t ? end - t : 0) : 16;
-    const F32 s = KeepLanes(Load(scores + t), from, to > from ? to : from, kMasked);
-    Store(scores + t, s);
+  for (int t = first; t < end; t += 16) {
+    F32 s = Load(scores(t));
+    if (tile.score_cap > 0) s = Mul(Tanh(Mul(s, Set1(1.0f / tile.score_cap))), Set1(tile.score_cap));
+    if (t < begin || t + 16 > end) {
+      s = KeepLanes(s, t < begin ? begin - t : 0, end - t < 16 ? end - t : 16, kMasked);
+    }
+    Store(scores(t), s);
     largest = Max(largest, s);
   }
-  const float old_maximum = state.maxima[row];
+  const float old_maximum = tile.maxima[row];
   const float block_maximum = ReduceMax(largest);
-  const float maximum = block_maximum > old_maximum ? block_maximum : old_maximum;
-  F32 sum = Zero();
-  for (int t = 0; t < state.block_size; t += 16) {
-    const F32 p = Exp(Sub(Load(scores + t), Set1(maximum)));
-    Store(scores + t, p);
-    sum = Add(sum, p);
-  }
-  if (maximum != old_maximum) {
-    const float factor = ExpScalar(old_maximum - maximum);
-    state.sums[row] *= factor;
-    float* out = state.outputs + static_cast<int64_t>(row) * state.head_dim;
-    for (int d = 0; d < state.head_dim; d += 16) Store(out + d, Mul(Load(out + d), Set1(factor)));
-    state.maxima[row] = maximum;
-  }
-  state.sums[row] += ReduceAdd(sum);
-}
-
-template <int kRows, int kVectors, typename Piece>
-inline void Accumulate(const RowState& state, int row, const Piece& piece, int d, int begin, int end) {
-  F32 sums[kRows][kVectors];
-  float* out = state.outputs + static_cast<int64_t>(row) * state.head_dim + d;
-#pragma GCC unroll 4
-  for (int r = 0; r < kRows; ++r) {
-#pragma GCC unroll 4
-    for (int i = 0; i < kVectors; ++i) sums[r][i] = Load(out + r * state.head_dim + 16 * i);
-  }
-  for (int t = begin & ~1; t < end; t += 2) {
-    F32 even[kVectors], odd[kVectors];
-#pragma GCC unroll 4
-    for (int i = 0; i < kVectors; ++i) {
-      piece.LoadV(t, d + 16 * i, state.head_dim, state.block_size, even[i], odd[i]);
-    }
-#pragma GCC unroll 4
-    for (int r = 0; r < kRows; ++r) {
-      const F32 p = Set1(state.scores[r * state.block_size + t]);
-#pragma GCC unroll 4
-      for (int i = 0; i < kVectors; ++i) sums[r][i] = Fma(p, even[i], sums[r][i]);
-    }
-    if (t + 1 == end) break;  // what follows was never written and may be anything, a NaN too
-#pragma GCC unroll 4
-    for (int r = 0; r < kRows; ++r) {
-      const F32 p = Set1(state.scores[r * state.block_size + t + 1]);
-#pragma GCC unroll 4
-      for (int i = 0; i < kVectors; ++i) sums[r][i] = Fma(p, odd[i], sums[r][i]);
+  float* sums = tile.sums + 16 * row;
+  F32 sum = Load(sums);
+  float maximum = old_maximum;
+  if (block_maximum > old_maximum) {
+    maximum = tile.maxima[row] = block_maximum;
+    const F32 factor = Exp(Set1(old_maximum - maximum));
+    sum = Mul(sum, factor);
+    for (int d = 0; d < tile.head_dim; d += 16) {
+      float* out = tile.outputs + tile.PanelOffset(d, row) + d % kPanel;
+      Store(out, Mul(Load(out), factor));
     }
   }
-#pragma GCC unroll 4
-  for (int r = 0; r < kRows; ++r) {
-#pragma GCC unroll 4
-    for (int i = 0; i < kVectors; ++i) Store(out + r * state.head_dim + 16 * i, sums[r][i]);
+  for (int t = first; t < end; t += 16) {
+    const F32 weight = Exp(Sub(Load(scores(t)), Set1(maximum)));
+    Store(scores(t), weight);
+    sum = Add(sum, weight);
+  }
+  Store(sums, sum);
+}
+
+template <bool kStreamed, typename Matrix>
+inline void FoldBlock(const Tile& tile, const Matrix& keys, const Matrix& values) {
+  for (int token = 0; token < tile.block_size; token += kPanel) {
+    for (int d = 0; d < tile.head_dim; d += kPanel) {
+      ScorePanel<kStreamed>(tile, keys.At(d, token), token, d);
+    }
+  }
+  for (int row = 0; row < tile.rows; ++row) {
+    if (tile.begin[row] < tile.end[row]) Softmax(tile, row);
+  }
+  for (int d = 0; d < tile.head_dim; d += kPanel) {
+    for (int token = 0; token < tile.block_size; token += kPanel) {
+      AccumulatePanel<kStreamed>(tile, values.At(token, d), token, d);
+    }
   }
 }
 
-// Folds one block into rows [row, row + kRows).
-template <int kRows, typename Piece>
-inline void FoldRows(const RowState& state, int row, const Piece& piece, int64_t first_token,
-                     int64_t window) {
-  int begin = state.block_size, end = 0;  // tokens that any of these rows sees
-  int row_begin[kRows], row_end[kRows];
-  for (int r = 0; r < kRows; ++r) {
-    const int64_t last = state.positions[row + r] - first_token + 1;
-    row_end[r] = static_cast<int>(last < 0 ? 0 : last < state.block_size ? last : state.block_size);
-    const int64_t oldest = window > 0 ? state.positions[row + r] - window + 1 - first_token : 0;
-    row_begin[r] = static_cast<int>(oldest < 0 ? 0 : oldest < state.block_size ? oldest : state.block_size);
-    if (row_begin[r] >= row_end[r]) row_begin[r] = row_end[r] = 0;
-    if (row_end[r] == 0) continue;
-    begin = row_begin[r] < begin ? row_begin[r] : begin;
-    end = row_end[r] > end ? row_end[r] : end;
+// Keys, then values of one piece (KvLayout). While the keys are read the values are prefetched, and while the
+// values are read the next piece's keys.
+template <typename Matrix, typename Element>
+inline void FoldPiece(const Tile& tile, const std::byte* piece, const std::byte* next, size_t piece_bytes) {
+  const int64_t half = static_cast<int64_t>(piece_bytes / 2);
+  const Matrix keys = {reinterpret_cast<const Element*>(piece), tile.block_size, half};
+  const Matrix values = {reinterpret_cast<const Element*>(piece + half), tile.head_dim,
+                         next - (piece + half)};
+  if (tile.rows <= kMaxStreamedRows) {
+    FoldBlock<true>(tile, keys, values);
+  } else {
+    FoldBlock<false>(tile, keys, values);
   }
-  if (begin >= end) return;
-  int t = 0;
-  for (; t + 64 <= state.block_size; t += 64) Scores<kRows, 4>(state, row, piece, t);
-  for (; t < state.block_size; t += 16) Scores<kRows, 1>(state, row, piece, t);
-  for (int r = 0; r < kRows; ++r) {
-    float* scores = state.scores + r * state.block_size;
-    if (state.score_cap > 0) CapScores(scores, state.block_size, state.score_cap);
-    Softmax(state, row + r, scores, row_begin[r], row_end[r]);
-  }
-  int d = 0;
-  for (; d + 64 <= state.head_dim; d += 64) Accumulate<kRows, 4>(state, row, piece, d, begin, end);
-  for (; d < state.head_dim; d += 16) Accumulate<kRows, 1>(state, row, piece, d, begin, end);
 }
 
-template <typename Piece>
-inline void FoldBlock(const RowState& state, const Piece& piece, int64_t first_token, int64_t window) {
-  int row = 0;
-  for (; row + 4 <= state.rows; row += 4) FoldRows<4>(state, row, piece, first_token, window);
-  if (state.rows - row >= 2) {
-    FoldRows<2>(state, row, piece, first_token, window);
-    row += 2;
-  }
-  if (row < state.rows) FoldRows<1>(state, row, piece, first_token, window);
-}
-
-// The class's result: outputs divided by the sum, -0 made +0; returns the log-sum-exp. The sum is zero when
-// no key was seen; when it is NaN the outputs are too and must reach the merged result.
-inline float Normalize(const RowState& state, int row, float* out) {
-  const float sum = state.sums[row];
-  const F32 inverse = Set1(sum == 0 ? 0.0f : 1.0f / sum);
-  const float* o = state.outputs + static_cast<int64_t>(row) * state.head_dim;
-  for (int d = 0; d < state.head_dim; d += 16) Store(out + d, Add(Mul(Load(o + d), inverse), Zero()));
-  return sum == 0 ? kMasked : state.maxima[row] + LogScalar(sum);
-}
-
-inline void FoldClass(const AttentionKernelArgs& args, const RowState& state, const AttentionClass& blocks,
+inline void FoldClass(const AttentionKernelArgs& args, Tile& tile, const AttentionClass& blocks,
                       int kv_head) {
-  for (int r = 0; r < state.rows; ++r) {
-    state.maxima[r] = kLowest;
-    state.sums[r] = 0;
+  for (int r = 0; r < tile.rows; ++r) {
+    tile.maxima[r] = kLowest;
+    Store(tile.sums + 16 * r, Zero());
   }
-  const int64_t values = static_cast<int64_t>(state.rows) * state.head_dim;
-  for (int64_t i = 0; i < values; i += 16) Store(state.outputs + i, Zero());
+  const int outputs = tile.PanelOffset(tile.head_dim + kPanel - 1, 0);
+  for (int i = 0; i < outputs; i += 16) Store(tile.outputs + i, Zero());
+  const auto piece = [&](int32_t block) {
+    const int64_t page = args.pages[static_cast<int64_t>(block) * args.pages_per_block + args.page_column];
+    return args.kv_base + static_cast<size_t>(page) * args.page_bytes +
+           static_cast<size_t>(kv_head) * args.piece_bytes;
+  };
   for (int32_t b = blocks.begin; b < blocks.end; ++b) {
-    const int64_t page = args.pages[static_cast<int64_t>(b) * args.pages_per_block + args.page_column];
-    const std::byte* piece = args.kv_base + static_cast<size_t>(page) * args.page_bytes +
-                             static_cast<size_t>(kv_head) * args.piece_bytes;
-    const int64_t first_token = args.blocks[b] * args.block_size;
+    if (!SetVisible(tile, args.blocks[b] * args.block_size)) continue;
+    const std::byte* next = piece(b + 1 < blocks.end ? b + 1 : b);
     if (args.kv_is_f32) {
-      FoldBlock(state, F32Piece{reinterpret_cast<const float*>(piece)}, first_token, args.window);
+      FoldPiece<F32Matrix, float>(tile, piece(b), next, args.piece_bytes);
     } else {
-      FoldBlock(state, Bf16Piece{reinterpret_cast<const uint16_t*>(piece)}, first_token, args.window);
+      FoldPiece<Bf16Matrix, uint16_t>(tile, piece(b), next, args.piece_bytes);
+    }
+  }
+}
+
+// The class's results: outputs divided by the sums, -0 made +0, and log-sum-exps. A sum is zero when no key
+// was seen; when it is NaN the outputs are too and must reach the merged result. out(row) is where they go.
+template <typename Out>
+inline void Normalize(const Tile& tile, Out&& out, float* lses) {
+  for (int first = 0; first < tile.rows; first += 16) {
+    const int rows = tile.rows - first < 16 ? tile.rows - first : 16;
+    float sums[16] = {}, inverses[16];
+    for (int r = 0; r < rows; ++r) sums[r] = ReduceAdd(Load(tile.sums + 16 * (first + r)));
+    const F32 sum = Load(sums), tiny = Set1(1e-37f);
+    Store(inverses, SelectLess(sum, tiny, Zero(), Div(Set1(1.0f), sum)));
+    const F32 lse = Add(LoadPart(tile.maxima + first, rows), Log(sum));
+    StorePart(lses + first, SelectLess(sum, tiny, Set1(kNoKeys), lse), rows);
+    for (int r = 0; r < rows; ++r) {
+      float* to = out(first + r);
+      const F32 inverse = Set1(inverses[r]);
+      for (int d = 0; d < tile.head_dim; d += 16) {
+        const float* from = tile.outputs + tile.PanelOffset(d, first + r) + d % kPanel;
+        Store(to + d, Add(Mul(Load(from), inverse), Zero()));
+      }
     }
   }
 }
 
 inline void AttentionTile(const AttentionKernelArgs& args, const AttentionItem& item, int first_row, int rows,
                           int kv_head, int first_head, int num_heads, float* scratch) {
-  const float* queries[kMaxTileQueries];
-  int64_t positions[kMaxTileQueries];
-  float maxima[kMaxTileQueries], sums[kMaxTileQueries];
-  RowState state;
-  state.rows = rows * num_heads;
-  state.head_dim = args.head_dim;
-  state.block_size = args.block_size;
-  state.query_scale = args.query_scale;
-  state.score_cap = args.score_cap;
-  state.queries = queries;
-  state.positions = positions;
-  state.maxima = maxima;
-  state.sums = sums;
-  state.scores = scratch;
-  state.outputs = scratch + 4 * args.block_size;
-  const int64_t set_values = static_cast<int64_t>(state.rows) * args.head_dim;
-  float* results = state.outputs + set_values;  // [classes][rows of the set, head_dim]
-  for (int j = 0; j < state.rows; ++j) {
-    const int64_t row = first_row + j / num_heads;
-    queries[j] = args.queries + row * args.query_stride + (first_head + j % num_heads) * args.head_dim;
-    positions[j] = item.first_position + (row - item.first_row);
-  }
-  float class_lse[kMaxParts][kMaxTileQueries];
-  for (int c = 0; c < item.class_count; ++c) {
-    FoldClass(args, state, args.classes[item.class_begin + c], kv_head);
-    for (int j = 0; j < state.rows; ++j) {
-      const int64_t row = first_row + j / num_heads;
-      const int head = first_head + j % num_heads;
-      if (item.split >= 0) {
-        const int64_t at = (static_cast<int64_t>(item.split) * args.split_rows + row) * args.heads + head;
-        args.split_lse[at] = Normalize(state, j, args.split_out + at * args.head_dim);
-      } else {
-        class_lse[c][j] =
-            Normalize(state, j, results + c * set_values + static_cast<int64_t>(j) * args.head_dim);
-      }
+  const AttentionScratch at = LayOutAttentionScratch(args.head_dim, args.block_size, item.class_count);
+  Tile tile;
+  tile.rows = rows * num_heads;
+  tile.head_dim = args.head_dim;
+  tile.block_size = args.block_size;
+  tile.window = args.window;
+  tile.score_cap = args.score_cap;
+  tile.queries = scratch + at.queries;
+  tile.scores = scratch + at.scores;
+  tile.outputs = scratch + at.outputs;
+  tile.sums = scratch + at.sums;
+  tile.maxima = scratch + at.maxima;
+  tile.panel = scratch + at.panel;
+  const auto batch_row = [&](int j) { return static_cast<int64_t>(first_row + j / num_heads); };
+  const auto head = [&](int j) { return first_head + j % num_heads; };
+  for (int j = 0; j < tile.rows; ++j) {
+    tile.positions[j] = item.first_position + (batch_row(j) - item.first_row);
+    const float* query = args.queries + batch_row(j) * args.query_stride + head(j) * args.head_dim;
+    for (int d = 0; d < args.head_dim; d += 16) {
+      Store(tile.queries + tile.PanelOffset(d, j) + d % kPanel, Mul(Load(query + d), Set1(args.query_scale)));
     }
+  }
+  const int64_t set_values = static_cast<int64_t>(tile.rows) * args.head_dim;
+  float* results = scratch + at.results;
+  float* lses = scratch + at.lses;
+  for (int c = 0; c < item.class_count; ++c) {
+    FoldClass(args, tile, args.classes[item.class_begin + c], kv_head);
+    if (item.split < 0) {
+      Normalize(
+          tile, [&](int j) { return results + c * set_values + static_cast<int64_t>(j) * args.head_dim; },
+          lses + c * tile.rows);
+      continue;
+    }
+    const auto at_split = [&](int j) {
+      return (static_cast<int64_t>(item.split) * args.split_rows + batch_row(j)) * args.heads + head(j);
+    };
+    Normalize(
+        tile, [&](int j) { return args.split_out + at_split(j) * args.head_dim; }, lses);
+    for (int j = 0; j < tile.rows; ++j) args.split_lse[at_split(j)] = lses[j];
   }
   if (item.split >= 0) return;
-  for (int j = 0; j < state.rows; ++j) {
-    const float* outs[kMaxParts];
-    float lses[kMaxParts];
-    for (int c = 0; c < item.class_count; ++c) {
-      outs[c] = results + c * set_values + static_cast<int64_t>(j) * args.head_dim;
-      lses[c] = class_lse[c][j];
+  const float* class_outs[kMaxParts];
+  for (int c = 0; c < item.class_count; ++c) class_outs[c] = results + c * set_values;
+  MergeWeights weights[kMaxParts - 1];
+  for (int first = 0; first < tile.rows; first += 16) {
+    const int lanes = tile.rows - first < 16 ? tile.rows - first : 16;
+    const float* class_lses[kMaxParts];
+    for (int c = 0; c < item.class_count; ++c) class_lses[c] = lses + c * tile.rows + first;
+    float merged[16];
+    Store(merged, MergeTree(class_lses, item.class_count, lanes, weights));
+    for (int lane = 0; lane < lanes; ++lane) {
+      const int j = first + lane;
+      args.lse[batch_row(j) * args.lse_stride + head(j)] = merged[lane];
+      MergeOutputs(class_outs, static_cast<int64_t>(j) * args.head_dim, item.class_count, args.head_dim,
+                   weights, lane, args.out + batch_row(j) * args.out_stride + head(j) * args.head_dim);
     }
-    const int64_t row = first_row + j / num_heads;
-    const int head = first_head + j % num_heads;
-    args.lse[row * args.lse_stride + head] = Merge(outs, lses, item.class_count, args.head_dim,
-                                                   args.out + row * args.out_stride + head * args.head_dim);
   }
 }
 

@@ -298,28 +298,38 @@ void CpuBackend::PagedAttention(Stream& stream, const AttentionArgs& args) {
   kernel_args.split_out = args.split_space;
   kernel_args.split_lse = args.split_space + args.plan.splits * rows * args.heads * layout.head_dim;
 
-  const size_t scratch = AttentionScratchFloats(layout.head_dim, layout.block_size);
-  pool_.For(args.plan.num_items * layout.kv_heads, 1, [&](int64_t begin, int64_t end, int thread) {
-    float* space = scratch_[static_cast<size_t>(thread)].AtLeast(scratch);
-    for (int64_t i = begin; i < end; ++i) {
-      kernels_.attention(kernel_args, args.plan.items[i / layout.kv_heads],
-                         static_cast<int>(i % layout.kv_heads), space);
-    }
+  if (args.plan.num_items == 0) return;
+  const int classes = args.plan.items[0].class_count;  // of every item
+  LONGSPAN_CHECK(classes <= kMaxParts && args.plan.splits <= kMaxParts);
+  const size_t scratch = LayOutAttentionScratch(layout.head_dim, layout.block_size, classes).total;
+  // Later items of a sequence see more: taken first, so that what is left at the end is small.
+  const int64_t units = args.plan.num_items * layout.kv_heads;
+  pool_.ForEach(units, [&](int64_t unit, int thread) {
+    const int64_t i = units - 1 - unit;
+    kernels_.attention(kernel_args, args.plan.items[i / layout.kv_heads],
+                       static_cast<int>(i % layout.kv_heads),
+                       scratch_[static_cast<size_t>(thread)].AtLeast(scratch));
   });
   if (args.plan.splits == 0) return;
-  pool_.For(rows * args.heads, kRowsPerTask, [&](int64_t begin, int64_t end, int) {
-    for (int64_t i = begin; i < end; ++i) {
+  pool_.For(rows, kRowsPerTask, [&](int64_t begin, int64_t end, int) {
+    for (int64_t row = begin; row < end; ++row) {
       const float* outs[kMaxParts];
-      float lses[kMaxParts];
+      const float* lses[kMaxParts];
       for (int s = 0; s < args.plan.splits; ++s) {
-        const int64_t at = s * rows * args.heads + i;
+        const int64_t at = (s * rows + row) * args.heads;
         outs[s] = kernel_args.split_out + at * layout.head_dim;
-        lses[s] = kernel_args.split_lse[at];
+        lses[s] = kernel_args.split_lse + at;
       }
-      const int64_t row = i / args.heads, head = i % args.heads;
-      kernel_args.lse[row * args.lse.stride + head] =
-          kernels_.merge(outs, lses, args.plan.splits, layout.head_dim,
-                         kernel_args.out + row * args.partials.stride + head * layout.head_dim);
+      MergeArgs merge;
+      merge.outs = outs;
+      merge.lses = lses;
+      merge.count = args.plan.splits;
+      merge.heads = args.heads;
+      merge.head_dim = layout.head_dim;
+      merge.width = static_cast<int64_t>(args.heads) * layout.head_dim;
+      merge.out = kernel_args.out + row * args.partials.stride;
+      merge.lse = kernel_args.lse + row * args.lse.stride;
+      kernels_.merge(merge);
     }
   });
 }
@@ -330,23 +340,28 @@ void CpuBackend::MergePartials(Stream& stream, const float* received, int parts,
   LONGSPAN_CHECK(parts <= kMaxParts);
   if (slice.width() == 0) return;
   const int64_t rows = out.rows, width = slice.width();
-  const int64_t first_head = slice.FirstHead(head_dim), heads = slice.NumHeads(head_dim);
+  const int64_t heads = slice.NumHeads(head_dim);
   const int64_t part_floats = rows * (width + heads);
   const std::vector<int> order = ClassOrder(parts);
   pool_.For(rows, kRowsPerTask, [&](int64_t begin, int64_t end, int) {
     for (int64_t row = begin; row < end; ++row) {
-      for (int64_t head = first_head; head < first_head + heads; ++head) {
-        const int64_t from = std::max(slice.begin, head * head_dim);
-        const int64_t to = std::min(slice.end, (head + 1) * head_dim);
-        const float* outs[kMaxParts];
-        float lses[kMaxParts];
-        for (int j = 0; j < parts; ++j) {
-          const float* part = received + (order[static_cast<size_t>(j)] + shifts[row]) % parts * part_floats;
-          outs[j] = part + row * width + (from - slice.begin);
-          lses[j] = part[rows * width + row * heads + (head - first_head)];
-        }
-        kernels_.merge(outs, lses, parts, to - from, Floats(out) + row * out.stride + (from - slice.begin));
+      const float* outs[kMaxParts];
+      const float* lses[kMaxParts];
+      for (int j = 0; j < parts; ++j) {
+        const float* part = received + (order[static_cast<size_t>(j)] + shifts[row]) % parts * part_floats;
+        outs[j] = part + row * width;
+        lses[j] = part + rows * width + row * heads;
       }
+      MergeArgs merge;
+      merge.outs = outs;
+      merge.lses = lses;
+      merge.count = parts;
+      merge.heads = static_cast<int>(heads);
+      merge.head_dim = head_dim;
+      merge.first_column = slice.begin - slice.FirstHead(head_dim) * head_dim;
+      merge.width = width;
+      merge.out = Floats(out) + row * out.stride;
+      kernels_.merge(merge);
     }
   });
 }

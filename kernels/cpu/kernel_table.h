@@ -12,9 +12,9 @@
 
 namespace longspan {
 
-inline constexpr int kMaxParts = 64;  // ranks whose partials are merged or summed
-inline constexpr int kMaxTileQueries =
-    64;  // queries (rows times heads of one KV head) that one attention call folds
+inline constexpr int kMaxParts = 64;        // ranks whose partials are merged or summed
+inline constexpr int kMaxTileQueries = 96;  // queries (rows times heads of one KV head) folded together
+inline constexpr int kAttentionPanel = 64;  // columns that attention works on at a time
 
 // Rows of activations, cut into tiles of 8, 4, 2 and 1 rows; within a tile the rows of one value are
 // neighbours, so that a kernel finds them at constant offsets: tile of R rows that begins at row i: values
@@ -104,11 +104,47 @@ struct AttentionKernelArgs {
   int64_t split_rows = 0;
 };
 
-// Work space of one attention call, in floats.
-static inline size_t AttentionScratchFloats(int head_dim, int block_size) {
-  const size_t results = static_cast<size_t>(kMaxTileQueries) * static_cast<size_t>(head_dim);
-  return 4 * static_cast<size_t>(block_size) + (1 + kReductionWays) * results;
+// Work space of one attention call: offsets in floats, each array aligned like the whole. A panel is 64
+// columns of all rows; rows are queries.
+struct AttentionScratch {
+  size_t queries;  // [panels of head_dim][rows][64], scaled
+  size_t scores;   // [panels of a block's tokens][rows][64]
+  size_t outputs;  // [panels of head_dim][rows][64] of the class that is being folded
+  size_t sums;     // [rows][16] of that class, by lane
+  size_t maxima;   // [rows]
+  size_t panel;    // [64][64] of one block's keys or values in f32
+  size_t results;  // [classes][rows][head_dim] normalised
+  size_t lses;     // [classes][rows]
+  size_t total;
+};
+
+static inline AttentionScratch LayOutAttentionScratch(int head_dim, int block_size, int classes) {
+  const auto panels = [](int columns) {
+    return static_cast<size_t>((columns + kAttentionPanel - 1) / kAttentionPanel);
+  };
+  const size_t rows = kMaxTileQueries, panel = rows * kAttentionPanel, head = static_cast<size_t>(head_dim);
+  AttentionScratch at = {};
+  at.scores = at.queries + panels(head_dim) * panel;
+  at.outputs = at.scores + panels(block_size) * panel;
+  at.sums = at.outputs + panels(head_dim) * panel;
+  at.maxima = at.sums + rows * 16;
+  at.panel = at.maxima + rows;
+  at.results = at.panel + kAttentionPanel * kAttentionPanel;
+  at.lses = at.results + static_cast<size_t>(classes) * rows * head;
+  at.total = at.lses + static_cast<size_t>(classes) * rows;
+  return at;
 }
+
+// Partials of the heads of one row, or of some of their columns.
+struct MergeArgs {
+  const float* const* outs = nullptr;  // [count] → [width] normalised values
+  const float* const* lses = nullptr;  // [count] → [heads]
+  int count = 0;
+  int heads = 0, head_dim = 0;
+  int64_t first_column = 0, width = 0;  // columns kept of heads * head_dim
+  float* out = nullptr;                 // [width]
+  float* lse = nullptr;                 // [heads]; null = not wanted
+};
 
 struct KernelTable {
   const char* name;
@@ -119,10 +155,10 @@ struct KernelTable {
   void (*pack_activations)(const PackActivationsArgs& args, int64_t begin, int64_t end);
   // Row `row` of the weight times scale.
   void (*weight_row)(const LinearArgs& args, int64_t row, int64_t columns, float scale, float* out);
+  // scratch: LayOutAttentionScratch().total floats for the item's classes, aligned to 64 bytes.
   void (*attention)(const AttentionKernelArgs& args, const AttentionItem& item, int kv_head, float* scratch);
-  // Merges `count` partials in neighbour-tree order; partial i: values at out_parts[i], lse at lse_parts[i].
-  // Returns the merged log-sum-exp.
-  float (*merge)(const float* const* out_parts, const float* lse_parts, int count, int64_t width, float* out);
+  // Merges partials in neighbour-tree order.
+  void (*merge)(const MergeArgs& args);
   // x += norm(update) * post (post null: += update; update null: nothing); out = norm(x) * weight.
   void (*residual_norm)(float* x, const float* update, const float* post, const float* weight, float epsilon,
                         int64_t n, float* out);

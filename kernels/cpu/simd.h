@@ -10,13 +10,18 @@
 //   Fma(a, b, c)            a * b + c, rounded once (portable: twice)
 //   KeepLanes(x, i, j, f)   lanes [i, j) of x, f elsewhere
 //   LoadBf16Pairs           16 pairs of bf16: first and second of each pair
+//   LoadBf16Even, …Odd      16 pairs of bf16: the first, the second of each pair
+//   PowerOfTwo(n)           2^n of the low bits of n, as a two's complement number
+//   SwapLanes<d>(x)         lane i is lane i ^ d of x
+//   kTileRows, kTileVectors rows and vectors of a product's tile that fit the registers
 //   DotAdd(s, w, a)         s[l] + Σ_j w[4l + j] * a[j], w unsigned and a signed bytes, exact
-//   DotAddOrdered(s, w, a)  as DotAdd, a in every lane; FmaOrdered(s, a, b): s += a * b. Kept in the order
-//   written. ScaleFromMagic(n, s, m) (n - 0x4b400000) * s, rounded once; |n - 0x4b400000| < 2^22, m = -3 *
-//   2^22 * s exactly ReduceAdd, ReduceMax, IReduceAdd   lanes i and i + 8, then i + 4, 2, 1: the same tree
-//   for every instruction set StoreS8(p, x)           the low bytes of 16 lanes AddSixteenWhere(v, m)   adds
-//   16 to byte i where bit i of m is set AddTwoBits<f>(v, x)     adds 16 times bits [2f, 2f + 2) of each byte
-//   of x ByteToF32<j>(v, o)      lane l is byte 4l + j minus o
+//   DotAddOrdered(s, w, a)  as DotAdd, a in every lane; kept in the order written
+//   FmaOrdered(s, a, b)     s += a * b, rounded as Fma; kept in the order written
+//   ScaleFromMagic(n, s, m) (n - 0x4b400000) * s, rounded once; the integer below 2^22, m = -3 * 2^22 * s
+//   StoreS8(p, x)           the low bytes of 16 lanes
+//   AddSixteenWhere(v, m)   adds 16 to byte i where bit i of m is set
+//   AddTwoBits<f>(v, x)     adds 16 times bits [2f, 2f + 2) of each byte of x
+//   ByteToF32<j>(v, o)      lane l is byte 4l + j minus o
 #pragma once
 
 #ifndef LONGSPAN_ISA
@@ -39,26 +44,57 @@
 
 namespace longspan::LONGSPAN_ISA {
 
+// Lanes added in a fixed tree, the same for every instruction set.
+inline float ReduceAdd(F32 x) {
+  x = Add(x, SwapLanes<8>(x));
+  x = Add(x, SwapLanes<4>(x));
+  x = Add(x, SwapLanes<2>(x));
+  return Lane0(Add(x, SwapLanes<1>(x)));
+}
+
+inline float ReduceMax(F32 x) {
+  x = Max(x, SwapLanes<8>(x));
+  x = Max(x, SwapLanes<4>(x));
+  x = Max(x, SwapLanes<2>(x));
+  return Lane0(Max(x, SwapLanes<1>(x)));
+}
+
 // e^x with an error below 2 units in the last place; 0 below -87, clamped above 88, NaN of NaN.
 inline F32 Exp(F32 x) {
   const F32 clamped = Min(Set1(88.0f), Max(Set1(-87.0f), x));
-  const I32 n = RoundToInt(Mul(clamped, Set1(1.44269504f)));
-  const F32 nf = ToF32(n);
+  // Adding 1.5 * 2^23 rounds to an integer, which is left in the low bits.
+  const F32 shifted = Fma(clamped, Set1(1.44269504f), Set1(12582912.0f));
+  const F32 n = Sub(shifted, Set1(12582912.0f));
   // ln 2 in two parts, the first with few bits so that n times it is exact.
-  F32 r = Fma(nf, Set1(-0.693359375f), clamped);
-  r = Fma(nf, Set1(2.12194440e-4f), r);
-  F32 p = Set1(1.0f / 5040.0f);
-  p = Fma(p, r, Set1(1.0f / 720.0f));
-  p = Fma(p, r, Set1(1.0f / 120.0f));
-  p = Fma(p, r, Set1(1.0f / 24.0f));
-  p = Fma(p, r, Set1(1.0f / 6.0f));
+  F32 r = Fma(n, Set1(-0.693359375f), clamped);
+  r = Fma(n, Set1(2.12194440e-4f), r);
+  // 1 + r + r² p, where p interpolates (e^r - 1 - r) / r² at Chebyshev nodes of |r| <= ln 2 / 2.
+  F32 p = Set1(1.39261836e-3f);
+  p = Fma(p, r, Set1(8.36317905e-3f));
+  p = Fma(p, r, Set1(4.16665546e-2f));
+  p = Fma(p, r, Set1(1.66665770e-1f));
   p = Fma(p, r, Set1(0.5f));
   p = Fma(p, r, Set1(1.0f));
   p = Fma(p, r, Set1(1.0f));
-  return SelectLess(x, Set1(-87.0f), Zero(), Mul(p, PowerOfTwo(n)));
+  return SelectLess(x, Set1(-87.0f), Zero(), Mul(p, PowerOfTwo(Bits(shifted))));
 }
 
 inline float ExpScalar(float x) { return Lane0(Exp(Set1(x))); }
+
+// ln x of a normal x > 0 with an error below 3 units in the last place; NaN of NaN and infinity.
+inline F32 Log(F32 x) {
+  // x = m * 2^e with m from √½ to √2
+  const I32 bits = Bits(x), e = ShiftRight<23>(ISub(bits, Bits(Set1(0.70710678f))));
+  const F32 m = FromBits(ISub(bits, ShiftLeft<23>(e))), ef = ToF32(e);
+  // ln m = 2 atanh s = 2 (s + s³/3 + s⁵/5 + …), |s| < 0.172
+  const F32 s = Div(Sub(m, Set1(1.0f)), Add(m, Set1(1.0f))), s2 = Mul(s, s);
+  F32 p = Set1(2.0f / 9.0f);
+  p = Fma(p, s2, Set1(2.0f / 7.0f));
+  p = Fma(p, s2, Set1(2.0f / 5.0f));
+  p = Fma(p, s2, Set1(2.0f / 3.0f));
+  const F32 tail = Fma(Mul(s, s2), p, Fma(ef, Set1(-2.12194440e-4f), Sub(x, x)));
+  return Fma(ef, Set1(0.693359375f), Add(Add(s, s), tail));
+}
 
 // tanh x with an error below 4 units in the last place, NaN of NaN. Near zero, where the exponential form
 // cancels, a polynomial in x² that interpolates (tanh x / x - 1) / x² at Chebyshev nodes of [0, 5/8].

@@ -172,18 +172,6 @@ inline void StoreS8(int8_t* p, I32 x) {
   IStore(lanes, x);
   for (int i = 0; i < 16; ++i) p[i] = static_cast<int8_t>(lanes[i]);
 }
-inline float ReduceAdd(F32 x) {
-  const __m256 eight = _mm256_add_ps(x.a, x.b);
-  const __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
-  const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
-  return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
-}
-inline float ReduceMax(F32 x) {
-  const __m256 eight = _mm256_max_ps(x.a, x.b);
-  const __m128 four = _mm_max_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
-  const __m128 two = _mm_max_ps(four, _mm_movehl_ps(four, four));
-  return _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)));
-}
 inline int32_t IReduceAdd(I32 x) {
   const __m256i eight = _mm256_add_epi32(x.a, x.b);
   const __m128i four = _mm_add_epi32(_mm256_castsi256_si128(eight), _mm256_extracti128_si256(eight, 1));
@@ -195,5 +183,37 @@ inline float Lane0(F32 x) { return _mm256_cvtss_f32(x.a); }
 // Not intrinsics: GCC drops calls of functions that do nothing but prefetch.
 inline void Prefetch(const void* p) { asm volatile("prefetcht0 %a0" : : "p"(p)); }
 inline void PrefetchFar(const void* p) { asm volatile("prefetcht1 %a0" : : "p"(p)); }
+
+inline F32 LoadBf16Even(const uint16_t* pairs) {
+  const Bytes v = LoadBytes(reinterpret_cast<const uint8_t*>(pairs));
+  return {_mm256_castsi256_ps(_mm256_slli_epi32(v.a, 16)), _mm256_castsi256_ps(_mm256_slli_epi32(v.b, 16))};
+}
+inline F32 LoadBf16Odd(const uint16_t* pairs) {
+  const Bytes v = LoadBytes(reinterpret_cast<const uint8_t*>(pairs));
+  const __m256i high = _mm256_set1_epi32(static_cast<int>(0xffff0000u));
+  return {_mm256_castsi256_ps(_mm256_and_si256(v.a, high)), _mm256_castsi256_ps(_mm256_and_si256(v.b, high))};
+}
+inline I32 Bits(F32 x) { return {_mm256_castps_si256(x.a), _mm256_castps_si256(x.b)}; }
+inline F32 FromBits(I32 x) { return {_mm256_castsi256_ps(x.a), _mm256_castsi256_ps(x.b)}; }
+template <int kBits>
+inline I32 ShiftLeft(I32 x) {
+  return {_mm256_slli_epi32(x.a, kBits), _mm256_slli_epi32(x.b, kBits)};
+}
+template <int kBits>
+inline I32 ShiftRight(I32 x) {
+  return {_mm256_srai_epi32(x.a, kBits), _mm256_srai_epi32(x.b, kBits)};
+}
+template <int kDistance>
+inline F32 SwapLanes(F32 x) {
+  if constexpr (kDistance == 8) return {x.b, x.a};
+  if constexpr (kDistance == 4)
+    return {_mm256_permute2f128_ps(x.a, x.a, 1), _mm256_permute2f128_ps(x.b, x.b, 1)};
+  constexpr int kOrder = kDistance == 2 ? 0x4e : 0xb1;
+  return {_mm256_permute_ps(x.a, kOrder), _mm256_permute_ps(x.b, kOrder)};
+}
+
+inline void PrefetchToL2(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T1); }
+
+inline constexpr int kTileRows = 6, kTileVectors = 1;
 
 }  // namespace longspan::avx2

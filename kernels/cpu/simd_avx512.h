@@ -117,23 +117,40 @@ inline F32 ByteToF32(Bytes v, float offset) {
 inline void StoreS8(int8_t* p, I32 a) {
   _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(a));
 }
-inline float ReduceAdd(F32 x) {
-  const __m256 eight = _mm256_add_ps(_mm512_castps512_ps256(x), _mm512_extractf32x8_ps(x, 1));
-  const __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
-  const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
-  return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
-}
-inline float ReduceMax(F32 x) {
-  const __m256 eight = _mm256_max_ps(_mm512_castps512_ps256(x), _mm512_extractf32x8_ps(x, 1));
-  const __m128 four = _mm_max_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
-  const __m128 two = _mm_max_ps(four, _mm_movehl_ps(four, four));
-  return _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)));
-}
 inline int32_t IReduceAdd(I32 x) { return _mm512_reduce_add_epi32(x); }
 
 inline float Lane0(F32 a) { return _mm512_cvtss_f32(a); }
 // Not intrinsics: GCC drops calls of functions that do nothing but prefetch.
 inline void Prefetch(const void* p) { asm volatile("prefetcht0 %a0" : : "p"(p)); }
 inline void PrefetchFar(const void* p) { asm volatile("prefetcht1 %a0" : : "p"(p)); }
+
+inline F32 LoadBf16Even(const uint16_t* pairs) {
+  return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_loadu_si512(pairs), 16));
+}
+inline F32 LoadBf16Odd(const uint16_t* pairs) {
+  const __m512i high = _mm512_set1_epi32(static_cast<int>(0xffff0000u));
+  return _mm512_castsi512_ps(_mm512_and_si512(_mm512_loadu_si512(pairs), high));
+}
+inline I32 Bits(F32 x) { return _mm512_castps_si512(x); }
+inline F32 FromBits(I32 x) { return _mm512_castsi512_ps(x); }
+template <int kBits>
+inline I32 ShiftLeft(I32 x) {
+  return _mm512_slli_epi32(x, kBits);
+}
+template <int kBits>
+inline I32 ShiftRight(I32 x) {
+  return _mm512_srai_epi32(x, kBits);
+}
+template <int kDistance>
+inline F32 SwapLanes(F32 x) {
+  if constexpr (kDistance == 8) return _mm512_shuffle_f32x4(x, x, 0x4e);
+  if constexpr (kDistance == 4) return _mm512_shuffle_f32x4(x, x, 0xb1);
+  if constexpr (kDistance == 2) return _mm512_permute_ps(x, 0x4e);
+  return _mm512_permute_ps(x, 0xb1);
+}
+
+inline void PrefetchToL2(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T1); }
+
+inline constexpr int kTileRows = 6, kTileVectors = 4;
 
 }  // namespace longspan::avx512

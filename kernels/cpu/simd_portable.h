@@ -114,7 +114,9 @@ inline I32 IAdd(const I32& a, const I32& b) {
   return MapInt([&](int i) { return a.v[i] + b.v[i]; });
 }
 inline I32 ISub(const I32& a, const I32& b) {
-  return MapInt([&](int i) { return a.v[i] - b.v[i]; });
+  return MapInt([&](int i) {
+    return static_cast<int32_t>(static_cast<uint32_t>(a.v[i]) - static_cast<uint32_t>(b.v[i]));
+  });
 }
 template <int kBits>
 inline I32 IShiftLeft(const I32& a) {
@@ -180,18 +182,6 @@ inline F32 ByteToF32(const Bytes& v, float offset) {
 inline void StoreS8(int8_t* p, const I32& a) {
   for (int i = 0; i < 16; ++i) p[i] = static_cast<int8_t>(a.v[i]);
 }
-inline float ReduceAdd(F32 x) {
-  for (int width = 8; width > 0; width /= 2) {
-    for (int i = 0; i < width; ++i) x.v[i] += x.v[i + width];
-  }
-  return x.v[0];
-}
-inline float ReduceMax(F32 x) {
-  for (int width = 8; width > 0; width /= 2) {
-    for (int i = 0; i < width; ++i) x.v[i] = x.v[i] > x.v[i + width] ? x.v[i] : x.v[i + width];
-  }
-  return x.v[0];
-}
 inline int32_t IReduceAdd(const I32& x) {
   int32_t sum = 0;
   for (int32_t lane : x.v) sum += lane;
@@ -201,5 +191,38 @@ inline int32_t IReduceAdd(const I32& x) {
 inline float Lane0(const F32& a) { return a.v[0]; }
 inline void Prefetch(const void* p) { __builtin_prefetch(p); }
 inline void PrefetchFar(const void* p) { __builtin_prefetch(p, 0, 2); }
+
+inline F32 LoadBf16Even(const uint16_t* pairs) {
+  return Map([&](int i) { return Bf16ToF32(pairs[2 * i]); });
+}
+inline F32 LoadBf16Odd(const uint16_t* pairs) {
+  return Map([&](int i) { return Bf16ToF32(pairs[2 * i + 1]); });
+}
+inline I32 Bits(const F32& x) {
+  I32 r;
+  std::memcpy(r.v, x.v, sizeof r.v);
+  return r;
+}
+inline F32 FromBits(const I32& x) {
+  F32 r;
+  std::memcpy(r.v, x.v, sizeof r.v);
+  return r;
+}
+template <int kBits>
+inline I32 ShiftLeft(const I32& x) {
+  return MapInt([&](int i) { return static_cast<int32_t>(static_cast<uint32_t>(x.v[i]) << kBits); });
+}
+template <int kBits>
+inline I32 ShiftRight(const I32& x) {
+  return MapInt([&](int i) { return x.v[i] >> kBits; });
+}
+template <int kDistance>
+inline F32 SwapLanes(const F32& x) {
+  return Map([&](int i) { return x.v[i ^ kDistance]; });
+}
+
+inline void PrefetchToL2(const void* p) { __builtin_prefetch(p, 0, 2); }
+
+inline constexpr int kTileRows = 2, kTileVectors = 1;
 
 }  // namespace longspan::portable

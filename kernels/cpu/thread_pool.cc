@@ -33,17 +33,18 @@ ThreadPool::~ThreadPool() {
   for (std::thread& worker : workers_) worker.join();
 }
 
-void ThreadPool::Run(int64_t count, int64_t grain, Call call, void* context) {
+void ThreadPool::Run(int64_t count, int64_t chunk, bool own_parts, Call call, void* context) {
   call_ = call;
   context_ = context;
-  // About four chunks a thread: enough to even out threads of unequal speed.
-  const int64_t target = count / (4 * threads());
-  chunk_ = std::max(grain, target / grain * grain);
-  const int64_t chunks = (count + chunk_ - 1) / chunk_;
+  const int64_t chunks = (count + chunk - 1) / chunk;
+  chunk_ = chunk;
   for (int i = 0; i < threads(); ++i) {
     Part& part = parts_[static_cast<size_t>(i)];
-    part.next.store(chunks * i / threads() * chunk_, std::memory_order_relaxed);
-    part.end = std::min(count, chunks * (i + 1) / threads() * chunk_);
+    part.next.store(own_parts ? chunks * i / threads() * chunk
+                    : i == 0  ? 0
+                              : count,
+                    std::memory_order_relaxed);
+    part.end = own_parts ? std::min(count, chunks * (i + 1) / threads() * chunk) : count;
   }
   busy_.store(static_cast<int>(workers_.size()), std::memory_order_relaxed);
   generation_.fetch_add(1, std::memory_order_release);

@@ -4,10 +4,12 @@
 // loop, because the next usually follows at once, and sleep when it does not.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <functional>
 #include <thread>
+#include <type_traits>
 #include <vector>
 
 namespace longspan {
@@ -27,21 +29,35 @@ class ThreadPool {
   // Returns when all are done.
   template <typename Body>
   void For(int64_t count, int64_t grain, Body&& body) {
+    // About four chunks a thread: enough to even out threads of unequal speed.
+    const int64_t target = count / (4 * threads());
+    InChunks(count, std::max(grain, target / grain * grain), /*own_parts=*/true, body);
+  }
+
+  // Calls body(index, thread) for each index of [0, count), handed out in order, one at a time.
+  template <typename Body>
+  void ForEach(int64_t count, Body&& body) {
+    InChunks(count, 1, /*own_parts=*/false, [&](int64_t begin, int64_t end, int thread) {
+      for (int64_t i = begin; i < end; ++i) body(i, thread);
+    });
+  }
+
+ private:
+  using Call = void (*)(void* context, int64_t begin, int64_t end, int thread);
+
+  template <typename Body>
+  void InChunks(int64_t count, int64_t chunk, bool own_parts, Body&& body) {
     if (count <= 0) return;
-    if (workers_.empty() || count <= grain) {
+    if (workers_.empty() || count <= chunk) {
       body(int64_t{0}, count, 0);
       return;
     }
     const auto call = [](void* context, int64_t begin, int64_t end, int thread) {
       (*static_cast<std::remove_reference_t<Body>*>(context))(begin, end, thread);
     };
-    Run(count, grain, call, const_cast<void*>(static_cast<const void*>(&body)));
+    Run(count, chunk, own_parts, call, const_cast<void*>(static_cast<const void*>(&body)));
   }
-
- private:
-  using Call = void (*)(void* context, int64_t begin, int64_t end, int thread);
-
-  void Run(int64_t count, int64_t grain, Call call, void* context);
+  void Run(int64_t count, int64_t chunk, bool own_parts, Call call, void* context);
   void Work(int thread);
   void WorkerLoop(int thread);
 
@@ -53,7 +69,7 @@ class ThreadPool {
     std::atomic<int64_t> next{0};
     int64_t end = 0;
   };
-  std::vector<Part> parts_;  // by thread
+  std::vector<Part> parts_;  // by thread; the first has all where parts are not wanted
   alignas(64) std::atomic<uint32_t> generation_{0};
   alignas(64) std::atomic<int> busy_{0};
   std::atomic<bool> stopping_{false};

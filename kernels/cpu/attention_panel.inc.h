@@ -1,0 +1,166 @@
+// Products of attention, one source for every instruction set: c += a · b, where b is keys or values.
+//
+// Everything is cut into panels of 64 columns: a [rows][64] and c [rows][64] with the rows 64 floats apart,
+// so that a register tile finds them at constant offsets. Each element of c is one chain of multiply-adds in
+// ascending order of b's rows, whatever the tile.
+#pragma once
+
+#include "kernels/cpu/kernel_table.h"
+#include "kernels/cpu/simd.h"
+
+namespace longspan::LONGSPAN_ISA {
+
+inline constexpr int kPanel = kAttentionPanel;
+
+// Keys (row: dimension, column: token) or values (row: token, column: dimension) as they are stored, in bf16:
+// [rows / 2][columns][2]. Prefetches what lies `ahead` bytes further on.
+struct Bf16Matrix {
+  const uint16_t* p;
+  int64_t columns;
+  int64_t ahead;
+
+  Bf16Matrix At(int row, int column) const { return {p + row * columns + 2 * column, columns, ahead}; }
+  // Sixteen columns of rows `row` and `row` + 1; `row` is even.
+  F32 Even(int row, int vector) const { return LoadBf16Even(p + row * columns + 32 * vector); }
+  F32 Odd(int row, int vector) const { return LoadBf16Odd(p + row * columns + 32 * vector); }
+  void Prefetch(int row, int vector) const {
+    PrefetchToL2(reinterpret_cast<const char*>(p + row * columns + 32 * vector) + ahead);
+  }
+};
+
+// The same in f32: [rows][columns].
+struct F32Matrix {
+  const float* p;
+  int64_t columns;
+  int64_t ahead;
+
+  F32Matrix At(int row, int column) const { return {p + row * columns + column, columns, ahead}; }
+  F32 Even(int row, int vector) const { return Load(p + row * columns + 16 * vector); }
+  F32 Odd(int row, int vector) const { return Load(p + (row + 1) * columns + 16 * vector); }
+  void Prefetch(int row, int vector) const {
+    const char* next = reinterpret_cast<const char*>(p + row * columns + 16 * vector) + ahead;
+    PrefetchToL2(next);
+    PrefetchToL2(next + columns * static_cast<int64_t>(sizeof(float)));
+  }
+};
+
+// A copy of up to 64 rows of one panel in f32, in the first cache.
+struct PanelMatrix {
+  const float* p;
+
+  F32 Even(int row, int vector) const { return Load(p + row * kPanel + 16 * vector); }
+  F32 Odd(int row, int vector) const { return Load(p + (row + 1) * kPanel + 16 * vector); }
+  void Prefetch(int row, int vector) const {}
+};
+
+template <typename Matrix>
+inline PanelMatrix CopyPanel(const Matrix& matrix, int rows, int vectors, float* panel) {
+  for (int row = 0; row < rows; row += 2) {
+    for (int i = 0; i < vectors; ++i) {
+      Store(panel + row * kPanel + 16 * i, matrix.Even(row, i));
+      Store(panel + (row + 1) * kPanel + 16 * i, matrix.Odd(row, i));
+    }
+  }
+  return {panel};
+}
+
+// c[r][vectors from `vector`] += sum over k in [begin, end) of a[r][k] * b[k]; c counts as zero if `fresh`.
+// begin and end are even.
+template <int kRows, int kVectors, typename Matrix>
+[[gnu::noinline]] inline void MultiplyTile(const float* a, Matrix b, int vector, int begin, int end,
+                                           bool fresh, float* c) {
+  F32 sums[kRows][kVectors];
+  c += 16 * vector;
+#pragma GCC unroll 8
+  for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 4
+    for (int i = 0; i < kVectors; ++i) sums[r][i] = fresh ? Zero() : Load(c + r * kPanel + 16 * i);
+  }
+  for (int k = begin; k < end; k += 2) {
+    F32 row[kVectors];
+#pragma GCC unroll 4
+    for (int i = 0; i < kVectors; ++i) {
+      b.Prefetch(k, vector + i);
+      row[i] = b.Even(k, vector + i);
+    }
+#pragma GCC unroll 8
+    for (int r = 0; r < kRows; ++r) {
+      const F32 x = Set1(a[r * kPanel + k]);
+#pragma GCC unroll 4
+      for (int i = 0; i < kVectors; ++i) sums[r][i] = Fma(x, row[i], sums[r][i]);
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < kVectors; ++i) row[i] = b.Odd(k, vector + i);
+#pragma GCC unroll 8
+    for (int r = 0; r < kRows; ++r) {
+      const F32 x = Set1(a[r * kPanel + k + 1]);
+#pragma GCC unroll 4
+      for (int i = 0; i < kVectors; ++i) sums[r][i] = Fma(x, row[i], sums[r][i]);
+    }
+  }
+#pragma GCC unroll 8
+  for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 4
+    for (int i = 0; i < kVectors; ++i) Store(c + r * kPanel + 16 * i, sums[r][i]);
+  }
+}
+
+template <int kRows, typename Matrix>
+inline void MultiplyRows(const float* a, const Matrix& b, int first_vector, int last_vector, int begin,
+                         int end, bool fresh, float* c) {
+  int i = first_vector;
+  for (; i + kTileVectors <= last_vector; i += kTileVectors) {
+    MultiplyTile<kRows, kTileVectors>(a, b, i, begin, end, fresh, c);
+  }
+  if constexpr (kTileVectors > 2) {
+    for (; i + 2 <= last_vector; i += 2) MultiplyTile<kRows, 2>(a, b, i, begin, end, fresh, c);
+  }
+  if constexpr (kTileVectors > 1) {
+    if (i < last_vector) MultiplyTile<kRows, 1>(a, b, i, begin, end, fresh, c);
+  }
+}
+
+// The next number of rows that a tile takes where `rows` are left.
+inline int RowsAtOnce(int rows) {
+  for (int n : {6, 4, 2}) {
+    if (n <= kTileRows && rows >= n) return n;
+  }
+  return 1;
+}
+
+template <int kValue>
+struct Constant {
+  static constexpr int value = kValue;
+};
+
+// rows = RowsAtOnce(…)
+template <typename Matrix>
+inline void Multiply(int rows, const float* a, const Matrix& b, int first_vector, int last_vector, int begin,
+                     int end, bool fresh, float* c) {
+  const auto multiply = [&](auto n) {
+    MultiplyRows<decltype(n)::value>(a, b, first_vector, last_vector, begin, end, fresh, c);
+  };
+  if constexpr (kTileRows >= 6) {
+    if (rows == 6) return multiply(Constant<6>());
+  }
+  if constexpr (kTileRows >= 4) {
+    if (rows == 4) return multiply(Constant<4>());
+  }
+  if (rows == 2) return multiply(Constant<2>());
+  multiply(Constant<1>());
+}
+
+// One row of c, any begin and end.
+template <typename Matrix>
+[[gnu::noinline]] inline void MultiplyOneRow(const float* a, const Matrix& b, int vectors, int begin, int end,
+                                             float* c) {
+  for (int i = 0; i < vectors; ++i) {
+    F32 sum = Load(c + 16 * i);
+    for (int k = begin; k < end; ++k) {
+      sum = Fma(Set1(a[k]), k % 2 == 0 ? b.Even(k, i) : b.Odd(k - 1, i), sum);
+    }
+    Store(c + 16 * i, sum);
+  }
+}
+
+}  // namespace longspan::LONGSPAN_ISA
