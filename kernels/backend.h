@@ -101,10 +101,11 @@ struct AttentionArgs {
   Tensor queries;  // f32 [n, heads * head_dim]
   int heads = 0;
   float query_scale = 1;
+  float score_cap = 0;  // c > 0: a scaled score s becomes c * tanh(s / c), as in Gemma 2 (arXiv 2408.00118)
   KvLayer kv;
   DevicePlan plan;
   Tensor partials;  // out, f32 [n, heads * head_dim]: normalised over this rank's keys
-  Tensor lse;       // out, f32 [n, heads]: log-sum-exp of the scaled scores; -inf where there was no key
+  Tensor lse;       // out, f32 [n, heads]: log-sum-exp of the scores; -inf where there was no key
   // Work space for split items: f32 [splits * n * heads * (head_dim + 1)].
   float* split_space = nullptr;
 };

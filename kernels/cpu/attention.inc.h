@@ -81,6 +81,8 @@ struct RowState {
   int rows;
   int head_dim;
   int block_size;
+  float query_scale;
+  float score_cap;              // 0 = none
   const float* const* queries;  // [rows] → [head_dim]
   const int64_t* positions;     // [rows]
   float* maxima;                // [rows]
@@ -140,18 +142,26 @@ inline void Scores(const RowState& state, int row, const Piece& piece, int t) {
     }
   }
   for (int r = 0; r < kRows; ++r) {
-    for (int i = 0; i < kVectors; ++i) Store(state.scores + r * state.block_size + t + 16 * i, sums[r][i]);
+    for (int i = 0; i < kVectors; ++i) {
+      Store(state.scores + r * state.block_size + t + 16 * i, Mul(sums[r][i], Set1(state.query_scale)));
+    }
   }
+}
+
+// cap * tanh(score / cap) of the scores of one row; they come scaled.
+inline void CapScores(float* scores, int count, float cap) {
+  const F32 inverse = Set1(1.0f / cap);
+  for (int t = 0; t < count; t += 16) Store(scores + t, Mul(Tanh(Mul(Load(scores + t), inverse)), Set1(cap)));
 }
 
 // Turns the scores of one row into weights, and rescales what the row has so far when its maximum grows.
 // Tokens [begin, end) of the block are visible.
-inline void Softmax(const RowState& state, int row, float* scores, float scale, int begin, int end) {
+inline void Softmax(const RowState& state, int row, float* scores, int begin, int end) {
   F32 largest = Set1(kMasked);
   for (int t = 0; t < state.block_size; t += 16) {
     const int from = begin > t ? (begin - t < 16 ? begin - t : 16) : 0;
     const int to = end < t + 16 ? (end > t ? end - t : 0) : 16;
-    const F32 s = KeepLanes(Mul(Load(scores + t), Set1(scale)), from, to > from ? to : from, kMasked);
+    const F32 s = KeepLanes(Load(scores + t), from, to > from ? to : from, kMasked);
     Store(scores + t, s);
     largest = Max(largest, s);
   }
@@ -212,8 +222,8 @@ inline void Accumulate(const RowState& state, int row, const Piece& piece, int d
 
 // Folds one block into rows [row, row + kRows).
 template <int kRows, typename Piece>
-inline void FoldRows(const RowState& state, int row, const Piece& piece, int64_t first_token, int64_t window,
-                     float scale) {
+inline void FoldRows(const RowState& state, int row, const Piece& piece, int64_t first_token,
+                     int64_t window) {
   int begin = state.block_size, end = 0;  // tokens that any of these rows sees
   int row_begin[kRows], row_end[kRows];
   for (int r = 0; r < kRows; ++r) {
@@ -231,7 +241,9 @@ inline void FoldRows(const RowState& state, int row, const Piece& piece, int64_t
   for (; t + 64 <= state.block_size; t += 64) Scores<kRows, 4>(state, row, piece, t);
   for (; t < state.block_size; t += 16) Scores<kRows, 1>(state, row, piece, t);
   for (int r = 0; r < kRows; ++r) {
-    Softmax(state, row + r, state.scores + r * state.block_size, scale, row_begin[r], row_end[r]);
+    float* scores = state.scores + r * state.block_size;
+    if (state.score_cap > 0) CapScores(scores, state.block_size, state.score_cap);
+    Softmax(state, row + r, scores, row_begin[r], row_end[r]);
   }
   int d = 0;
   for (; d + 64 <= state.head_dim; d += 64) Accumulate<kRows, 4>(state, row, piece, d, begin, end);
@@ -239,15 +251,14 @@ inline void FoldRows(const RowState& state, int row, const Piece& piece, int64_t
 }
 
 template <typename Piece>
-inline void FoldBlock(const RowState& state, const Piece& piece, int64_t first_token, int64_t window,
-                      float scale) {
+inline void FoldBlock(const RowState& state, const Piece& piece, int64_t first_token, int64_t window) {
   int row = 0;
-  for (; row + 4 <= state.rows; row += 4) FoldRows<4>(state, row, piece, first_token, window, scale);
+  for (; row + 4 <= state.rows; row += 4) FoldRows<4>(state, row, piece, first_token, window);
   if (state.rows - row >= 2) {
-    FoldRows<2>(state, row, piece, first_token, window, scale);
+    FoldRows<2>(state, row, piece, first_token, window);
     row += 2;
   }
-  if (row < state.rows) FoldRows<1>(state, row, piece, first_token, window, scale);
+  if (row < state.rows) FoldRows<1>(state, row, piece, first_token, window);
 }
 
 // The class's result: outputs divided by the sum, -0 made +0; returns the log-sum-exp. The sum is zero when
@@ -274,11 +285,9 @@ inline void FoldClass(const AttentionKernelArgs& args, const RowState& state, co
                              static_cast<size_t>(kv_head) * args.piece_bytes;
     const int64_t first_token = args.blocks[b] * args.block_size;
     if (args.kv_is_f32) {
-      FoldBlock(state, F32Piece{reinterpret_cast<const float*>(piece)}, first_token, args.window,
-                args.query_scale);
+      FoldBlock(state, F32Piece{reinterpret_cast<const float*>(piece)}, first_token, args.window);
     } else {
-      FoldBlock(state, Bf16Piece{reinterpret_cast<const uint16_t*>(piece)}, first_token, args.window,
-                args.query_scale);
+      FoldBlock(state, Bf16Piece{reinterpret_cast<const uint16_t*>(piece)}, first_token, args.window);
     }
   }
 }
@@ -292,6 +301,8 @@ inline void AttentionTile(const AttentionKernelArgs& args, const AttentionItem& 
   state.rows = rows * num_heads;
   state.head_dim = args.head_dim;
   state.block_size = args.block_size;
+  state.query_scale = args.query_scale;
+  state.score_cap = args.score_cap;
   state.queries = queries;
   state.positions = positions;
   state.maxima = maxima;

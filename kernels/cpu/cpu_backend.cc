@@ -244,7 +244,7 @@ void CpuBackend::Linear(Stream& stream, std::span<const Weight* const> weights, 
 void CpuBackend::PagedAttention(Stream& stream, const AttentionArgs& args) {
   FlushDenormals flush;
   const KvLayout& layout = args.kv.layout;
-  LONGSPAN_CHECK(layout.head_dim % 16 == 0 && layout.block_size % 16 == 0);
+  LONGSPAN_CHECK(layout.head_dim % 16 == 0 && layout.block_size % 16 == 0 && args.score_cap >= 0);
   AttentionKernelArgs kernel_args;
   kernel_args.queries = Floats(args.queries);
   kernel_args.query_stride = args.queries.stride;
@@ -254,6 +254,7 @@ void CpuBackend::PagedAttention(Stream& stream, const AttentionArgs& args) {
   kernel_args.block_size = layout.block_size;
   kernel_args.kv_is_f32 = layout.dtype == DType::kF32;
   kernel_args.query_scale = args.query_scale;
+  kernel_args.score_cap = args.score_cap;
   kernel_args.kv_base = args.kv.base;
   kernel_args.page_bytes = args.kv.page_bytes;
   kernel_args.pages_per_block = args.kv.pages_per_block;

@@ -68,6 +68,7 @@ struct AttentionKernelArgs {
   int block_size = 0;
   bool kv_is_f32 = false;
   float query_scale = 1;
+  float score_cap = 0;
   const std::byte* kv_base = nullptr;
   size_t page_bytes = 0;
   int pages_per_block = 1, page_column = 0;

@@ -18,19 +18,23 @@ struct Shape {
   DType dtype;
   int64_t window;
   int64_t min_items;
+  float score_cap = 0;
 };
 
-constexpr Shape kShapes[] = {{2, 2, 16, 16, DType::kBF16, 0, 1},      {2, 2, 16, 16, DType::kF32, 0, 1},
-                             {8, 2, 64, 64, DType::kBF16, 0, 1},      {8, 2, 64, 16, DType::kF32, 40, 1},
-                             {4, 1, 80, 16, DType::kBF16, 40, 1},     {3, 3, 80, 64, DType::kF32, 0, 1000},
-                             {12, 1, 128, 128, DType::kBF16, 0, 1},   {4, 4, 128, 16, DType::kBF16, 1, 1000},
-                             {4, 1, 256, 64, DType::kBF16, 100, 1},   {1, 1, 256, 128, DType::kF32, 33, 1000},
-                             {12, 1, 16, 128, DType::kBF16, 0, 1000}, {80, 1, 16, 16, DType::kBF16, 0, 1}};
+constexpr Shape kShapes[] = {
+    {2, 2, 16, 16, DType::kBF16, 0, 1},      {2, 2, 16, 16, DType::kF32, 0, 1},
+    {8, 2, 64, 64, DType::kBF16, 0, 1},      {8, 2, 64, 16, DType::kF32, 40, 1},
+    {4, 1, 80, 16, DType::kBF16, 40, 1},     {3, 3, 80, 64, DType::kF32, 0, 1000},
+    {12, 1, 128, 128, DType::kBF16, 0, 1},   {4, 4, 128, 16, DType::kBF16, 1, 1000},
+    {4, 1, 256, 64, DType::kBF16, 100, 1},   {1, 1, 256, 128, DType::kF32, 33, 1000},
+    {12, 1, 16, 128, DType::kBF16, 0, 1000}, {80, 1, 16, 16, DType::kBF16, 0, 1},
+    {4, 2, 64, 16, DType::kBF16, 0, 1, 5},   {8, 2, 32, 64, DType::kF32, 70, 1000, 0.5f}};
 
 std::string Describe(const Shape& s) {
   return std::to_string(s.heads) + " heads, " + std::to_string(s.kv_heads) + " KV heads, head_dim " +
          std::to_string(s.head_dim) + ", blocks of " + std::to_string(s.block_size) + ", window " +
-         std::to_string(s.window) + ", " + std::string(Traits(s.dtype).name);
+         std::to_string(s.window) + ", cap " + std::to_string(s.score_cap) + ", " +
+         std::string(Traits(s.dtype).name);
 }
 
 // A sequence whose keys and values are all in one rank's memory.
@@ -95,14 +99,15 @@ ReferenceAttention Attend(const Shape& shape, const StoredSequence& s, int64_t p
       score += term;
       magnitude += std::fabs(term);
     }
-    scores.push_back(score);
+    scores.push_back(shape.score_cap > 0 ? shape.score_cap * std::tanh(score / shape.score_cap) : score);
     largest_magnitude = std::max(largest_magnitude, magnitude);
   }
   const double top = *std::max_element(scores.begin(), scores.end());
   double sum = 0;
   for (double score : scores) sum += std::exp(score - top);
   // An absolute error of a score is a relative error of its weight, and of the sum of weights.
-  const double relative = 8 * FLT_EPSILON + 2 * 4 * FLT_EPSILON * largest_magnitude;
+  const double score_error = (shape.score_cap > 0 ? 8 : 4) * FLT_EPSILON * largest_magnitude;
+  const double relative = 8 * FLT_EPSILON + 2 * score_error;
   ReferenceAttention result;
   result.out.resize(d_count);
   result.tolerance.resize(d_count);
@@ -142,6 +147,7 @@ Attended RunAttention(TestDevice& device, PagedKv& kv, const Shape& shape, int p
   args.queries = device.UploadMatrix(queries, rows, shape.heads * shape.head_dim);
   args.heads = shape.heads;
   args.query_scale = scale;
+  args.score_cap = shape.score_cap;
   args.kv = kv.Upload(device);
   args.plan = UploadPlan(device, plan, shape.window);
   args.partials = device.AllocateMatrix(rows, shape.heads * shape.head_dim);
@@ -214,10 +220,44 @@ TEST_P(AttentionTest, ARankWithoutKeysGivesZeroAndMinusInfinity) {
   }
 }
 
+// With one visible key the log-sum-exp is its score.
+TEST_P(AttentionTest, TheScoreCapIsAccurateForEveryScore) {
+  TestDevice device(MakeCpuBackend(GetParam()));
+  std::vector<float> scores = {0, 1e-30f, 1e-4f, 1e30f, FLT_MAX, INFINITY};
+  for (float s = 1e-3f; s < 2e3f; s *= 1.003f) scores.push_back(s);
+  const int64_t rows = static_cast<int64_t>(scores.size());
+  for (float cap : {0.5f, 30.0f, 50.0f}) {
+    for (float sign : {1.0f, -1.0f}) {
+      const Shape shape = {1, 1, 16, 64, DType::kF32, 1, 1, cap};
+      PagedKv kv({64, 16, 1, DType::kF32}, 100, 1, 0, 74);
+      StoredSequence sequence = {0, rows, {}, {}, {}, {}};
+      std::vector<float> queries(scores.size() * 16);
+      for (size_t i = 0; i < scores.size(); ++i) {
+        if (i % 64 == 0) {
+          sequence.block_indices.push_back(static_cast<int64_t>(i / 64));
+          kv.AddBlock(sequence.pages);
+        }
+        for (int d = 0; d < 16; ++d) {
+          kv.Write(&sequence.pages[i / 64], 0, static_cast<int>(i % 64), 0, d, d == 0);
+          kv.Write(&sequence.pages[i / 64], 0, static_cast<int>(i % 64), 1, d, 1);
+        }
+        queries[16 * i] = sign * scores[i];
+      }
+      const Attended result = RunAttention(device, kv, shape, 1, {sequence}, queries, 1);
+      for (size_t i = 0; i < scores.size(); ++i) {
+        const double c = static_cast<double>(cap);
+        const double expected = c * std::tanh(static_cast<double>(sign * scores[i]) / c);
+        ASSERT_NEAR(result.lse[i], expected, 5 * FLT_EPSILON * std::fabs(expected))
+            << "score " << sign * scores[i] << ", cap " << cap;
+      }
+    }
+  }
+}
+
 TEST_P(AttentionTest, ANanKeyShowsInTheRowsThatSeeItAndInNoOthers) {
   TestDevice device(MakeCpuBackend(GetParam()));
   for (int64_t min_items : {1, 1000}) {
-    const Shape shape = {4, 2, 64, 16, DType::kBF16, 0, min_items};
+    const Shape shape = {4, 2, 64, 16, DType::kBF16, 0, min_items, min_items == 1 ? 0.0f : 30.0f};
     PagedKv kv({16, 64, 2, DType::kBF16}, 40, 1, 0, 72);
     RandomValues random(73);
     std::vector<StoredSequence> sequences;
