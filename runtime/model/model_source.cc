@@ -207,6 +207,10 @@ absl::StatusOr<FamilyModel> ReadGgufModel(const GgufFile& file) {
   }
   const std::string architecture = fields.Text("general.architecture", "absent");
   LONGSPAN_RETURN_IF_ERROR(fields.status());
+  if (file.tensors().empty()) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        file.path(), ": holds a vocabulary alone and no tensors; give a file with the model's weights"));
+  }
   for (const Family& family : Families()) {
     if (family.gguf_architecture == architecture) return family.from_gguf(file);
   }
@@ -240,21 +244,19 @@ absl::StatusOr<FamilyModel> ReadFolderModel(const std::string& path) {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<ModelSource>> ModelSource::Open(const std::string& path) {
-  std::unique_ptr<ModelSource> source(new ModelSource());
-  source->path_ = path;
-  std::error_code error;
+  LONGSPAN_ASSIGN_OR_RETURN(ModelFiles files, ModelFiles::Open(path));
+  std::unique_ptr<ModelSource> source(new ModelSource(std::move(files)));
   FamilyModel model;
   std::span<const TensorEntry> tensors;
-  if (std::filesystem::is_directory(path, error)) {
+  if (source->gguf() == nullptr) {
     LONGSPAN_ASSIGN_OR_RETURN(model, ReadFolderModel(path));
     LONGSPAN_ASSIGN_OR_RETURN(SafetensorsFolder folder, OpenSafetensorsFolder(path));
     source->safetensors_files_ = std::move(folder.files);
     source->safetensors_ = std::move(folder.tensors);
     tensors = source->safetensors_;
   } else {
-    LONGSPAN_ASSIGN_OR_RETURN(source->gguf_, GgufFile::Open(path));
-    LONGSPAN_ASSIGN_OR_RETURN(model, ReadGgufModel(*source->gguf_));
-    tensors = source->gguf_->tensors();
+    LONGSPAN_ASSIGN_OR_RETURN(model, ReadGgufModel(*source->gguf()));
+    tensors = source->gguf()->tensors();
   }
   LONGSPAN_ASSIGN_OR_RETURN(source->weights_, WeightBinder(path, model, tensors).Bind());
   source->config_ = std::move(model.config);

@@ -1,17 +1,19 @@
 // An opened model: its configuration and where each weight lies.
 //
-// A source is a GGUF file or a Hugging Face folder. It owns the mapped files; views must not outlive it.
-// Threads: immutable after Open; may be read from any thread.
+// It owns the mapped files; views must not outlive it. Threads: immutable after Open; may be read from any
+// thread.
 #pragma once
 
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "runtime/model/gguf.h"
+#include "runtime/model/mapped_file.h"
 #include "runtime/model/model_config.h"
+#include "runtime/model/model_files.h"
 #include "runtime/model/tensor_file.h"
 
 namespace longspan {
@@ -46,14 +48,13 @@ struct WeightView {
   std::vector<int32_t> row_order;
 };
 
-class ModelSource {
+class ModelSource : public ModelFiles {
  public:
   // `path` is a .gguf file or a folder with config.json and *.safetensors. Fails, naming the thing, when the
   // family or a weight's format is not supported, or when a weight of the family is missing or of wrong
   // shape.
   static absl::StatusOr<std::unique_ptr<ModelSource>> Open(const std::string& path);
 
-  const std::string& path() const { return path_; }
   const ModelConfig& config() const { return config_; }
 
   // The weight in a role; `layer` is ignored for roles outside layers. All weights of the configuration were
@@ -68,15 +69,10 @@ class ModelSource {
   // Every weight that the configuration uses, once.
   std::vector<WeightView> AllWeights() const;
 
-  // The GGUF file, or null for a folder. Tokenizers read their vocabulary from it.
-  const GgufFile* gguf() const { return gguf_.get(); }
-
  private:
-  ModelSource() = default;
+  explicit ModelSource(ModelFiles files) : ModelFiles(std::move(files)) {}
 
-  std::string path_;
   ModelConfig config_;
-  std::unique_ptr<GgufFile> gguf_;
   std::vector<std::unique_ptr<MappedFile>> safetensors_files_;
   std::vector<TensorEntry> safetensors_;
   std::vector<WeightView> weights_;  // see model_source.cc for the index of a role
