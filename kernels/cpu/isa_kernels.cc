@@ -19,6 +19,7 @@ const KernelTable& Kernels() {
       Merge,
       ResidualNorm,
       Gated,
+      SoftCap,
       SumParts,
   };
   return kTable;

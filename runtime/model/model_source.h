@@ -27,6 +27,9 @@ enum class WeightRole : uint8_t {
   kQuery,              // [heads * head_dim, hidden]
   kKey,                // [kv_heads * head_dim, hidden]
   kValue,              // [kv_heads * head_dim, hidden]
+  kQueryBias,          // [heads * head_dim], with qkv_bias
+  kKeyBias,            // [kv_heads * head_dim], with qkv_bias
+  kValueBias,          // [kv_heads * head_dim], with qkv_bias
   kQueryNorm,          // [head_dim], with qk_norm
   kKeyNorm,            // [head_dim], with qk_norm
   kAttentionOutput,    // [hidden, heads * head_dim]
@@ -43,8 +46,8 @@ struct WeightView {
   const TensorEntry* entry = nullptr;
   int64_t rows = 0;
   int64_t columns = 0;
-  // Logical row i is the file's row row_order[i]; empty means the identity. GGUF files of the Llama family
-  // interleave the rotated halves of each query and key head; this undoes it.
+  // Logical row i, or element i of a vector, is the file's row_order[i]; empty means the identity. GGUF files
+  // of the Llama family interleave the rotated halves of each query and key head; this undoes it.
   std::vector<int32_t> row_order;
 };
 
