@@ -85,7 +85,8 @@ struct DevicePlan {
 };
 
 struct RopeAppendArgs {
-  Tensor qkv;  // f32 [n, (heads + 2 kv_heads) * head_dim]
+  Tensor qkv;                       // f32 [n, (heads + 2 kv_heads) * head_dim]
+  const float* qkv_bias = nullptr;  // device, one for each column of qkv; null = none
   int heads = 0, kv_heads = 0, head_dim = 0;
   const float* query_norm = nullptr;  // device [head_dim]; null = no norm
   const float* key_norm = nullptr;    // device [head_dim]
@@ -145,7 +146,8 @@ class Backend {
   // out = activation(gate) * up, elementwise. All f32 [n, w].
   virtual void GatedActivation(Stream& stream, bool gelu_tanh, Tensor gate, Tensor up, Tensor out) = 0;
 
-  // Normalises and rotates queries and keys, and writes keys and values of owned rows to their pages.
+  // Adds the bias, normalises and rotates queries and keys, and writes keys and values of owned rows to their
+  // pages.
   virtual void RopeAppend(Stream& stream, const RopeAppendArgs& args) = 0;
 
   // Attention of the rows over this rank's blocks, masked by position and window.
@@ -168,6 +170,9 @@ class Backend {
   // out[i] = x[index[i]] and out[index[i]] = x[i]. index: device int32.
   virtual void GatherRows(Stream& stream, Tensor x, const int32_t* index, Tensor out) = 0;
   virtual void ScatterRows(Stream& stream, Tensor x, const int32_t* index, Tensor out) = 0;
+
+  // x = cap * tanh(x / cap), elementwise. x: f32 [n, w]; cap > 0.
+  virtual void SoftCap(Stream& stream, Tensor x, float cap) = 0;
 
   // out[j] = sum over i of parts[i * elements + j], added as a binary tree over neighbours.
   virtual void SumParts(Stream& stream, const float* parts, int count, int64_t elements, float* out) = 0;

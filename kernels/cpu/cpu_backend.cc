@@ -143,6 +143,14 @@ class CpuBackend final : public Backend {
     for (int64_t i = 0; i < x.rows; ++i) CopyRow(x, i, out, index[i]);
   }
 
+  void SoftCap(Stream& stream, Tensor x, float cap) override {
+    FlushDenormals flush;
+    LONGSPAN_CHECK(cap > 0);
+    pool_.For(x.columns == 0 ? 0 : x.rows, 1, [&](int64_t begin, int64_t end, int) {
+      for (int64_t i = begin; i < end; ++i) kernels_.soft_cap(Floats(x) + i * x.stride, x.columns, cap);
+    });
+  }
+
   void SumParts(Stream& stream, const float* parts, int count, int64_t elements, float* out) override {
     FlushDenormals flush;
     LONGSPAN_CHECK(count >= 1 && count <= kMaxParts);

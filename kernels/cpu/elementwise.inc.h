@@ -64,6 +64,13 @@ inline void Gated(bool gelu_tanh, const float* gate, const float* up, int64_t n,
   }
 }
 
+inline void SoftCap(float* x, int64_t n, float cap) {
+  const F32 inverse = Set1(1.0f / cap);
+  for (int64_t i = 0; i < n; i += 16) {
+    StorePart(x + i, Mul(Tanh(Mul(LoadPart(x + i, n - i), inverse)), Set1(cap)), n - i);
+  }
+}
+
 inline void SumParts(const float* parts, int count, int64_t stride, int64_t begin, int64_t end, float* out) {
   for (int64_t i = begin; i < end; i += 16) {
     F32 stack[8];

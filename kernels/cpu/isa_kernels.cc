@@ -20,6 +20,7 @@ const KernelTable& Kernels() {
       Merge,
       ResidualNorm,
       Gated,
+      SoftCap,
       SumParts,
   };
   return kTable;

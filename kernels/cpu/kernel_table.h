@@ -163,6 +163,7 @@ struct KernelTable {
   void (*residual_norm)(float* x, const float* update, const float* post, const float* weight, float epsilon,
                         int64_t n, float* out);
   void (*gated)(bool gelu_tanh, const float* gate, const float* up, int64_t n, float* out);
+  void (*soft_cap)(float* x, int64_t n, float cap);
   void (*sum_parts)(const float* parts, int count, int64_t stride, int64_t begin, int64_t end, float* out);
 };
 

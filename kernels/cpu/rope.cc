@@ -52,23 +52,33 @@ void RopeAppendRows(const RopeAppendArgs& args, const KernelTable& kernels, int6
     float* queries = static_cast<float*>(args.queries.data) + i * args.queries.stride;
     const float* cosines = args.cosines + i * (d / 2);
     const float* sines = args.sines + i * (d / 2);
-    const auto normalize_and_rotate = [&](const float* in, const float* norm, float* out) {
-      std::memcpy(out, in, sizeof(float) * static_cast<size_t>(d));
+    // Head `head` of the row, keys following after the queries and values after the keys.
+    const auto load = [&](int head, float* out) {
+      const float* in = row + head * d;
+      if (args.qkv_bias == nullptr) {
+        std::memcpy(out, in, sizeof(float) * static_cast<size_t>(d));
+      } else {
+        const float* bias = args.qkv_bias + head * d;
+        for (int c = 0; c < d; ++c) out[c] = in[c] + bias[c];
+      }
+    };
+    const auto normalize_and_rotate = [&](int head, const float* norm, float* out) {
+      load(head, out);
       if (norm != nullptr) {
         float x[kMaxHeadDim];
-        std::memcpy(x, in, sizeof(float) * static_cast<size_t>(d));
+        std::memcpy(x, out, sizeof(float) * static_cast<size_t>(d));
         kernels.residual_norm(x, nullptr, nullptr, norm, args.norm_epsilon, d, out);
       }
       Rotate(out, d, cosines, sines);
     };
-    for (int h = 0; h < args.heads; ++h) normalize_and_rotate(row + h * d, args.query_norm, queries + h * d);
+    for (int h = 0; h < args.heads; ++h) normalize_and_rotate(h, args.query_norm, queries + h * d);
 
     const KvSlot slot = args.plan.slots[i];
     if (slot.block < 0) continue;
     for (int h = 0; h < args.kv_heads; ++h) {
-      float key[kMaxHeadDim];
-      normalize_and_rotate(row + (args.heads + h) * d, args.key_norm, key);
-      const float* value = row + (args.heads + args.kv_heads + h) * d;
+      float key[kMaxHeadDim], value[kMaxHeadDim];
+      normalize_and_rotate(args.heads + h, args.key_norm, key);
+      load(args.heads + args.kv_heads + h, value);
       std::byte* piece = PieceAddress(args.kv, args.plan, slot.block, h);
       const KvLayout& layout = args.kv.layout;
       if (layout.dtype == DType::kF32) {

@@ -1,4 +1,4 @@
-// Query and key normalisation, rotary embedding, and the write of keys and values to their pages.
+// Biases, query and key normalisation, rotary embedding, and the write of keys and values to their pages.
 #pragma once
 
 #include "kernels/backend.h"

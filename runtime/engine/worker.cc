@@ -109,14 +109,15 @@ void Worker::StageEmbedding(const std::vector<int32_t>& tokens, DecoderInput& in
 void Worker::StageGroup(const StepBatch& batch, size_t group, const std::vector<int64_t>& positions) {
   // Angles in float64: at a million tokens a float32 angle is off by hundredths of a radian.
   const std::vector<double>& frequencies = inverse_frequencies_[group];
+  const double magnitude = config_.groups[group].rope.magnitude;
   std::vector<float> cosines, sines;
   cosines.reserve(positions.size() * frequencies.size());
   sines.reserve(positions.size() * frequencies.size());
   for (int64_t position : positions) {
     for (double frequency : frequencies) {
       const double angle = static_cast<double>(position) * frequency;
-      cosines.push_back(static_cast<float>(std::cos(angle)));
-      sines.push_back(static_cast<float>(std::sin(angle)));
+      cosines.push_back(static_cast<float>(magnitude * std::cos(angle)));
+      sines.push_back(static_cast<float>(magnitude * std::sin(angle)));
     }
   }
 

@@ -184,6 +184,7 @@ absl::Status Decoder::AttentionBlock(Stream& stream, const DecoderInput& input, 
 
   RopeAppendArgs append;
   append.qkv = Rows(qkv_, n, plan_.qkv_columns(config_.head_dim));
+  append.qkv_bias = weights.qkv_bias;
   append.heads = plan_.heads;
   append.kv_heads = plan_.kv_heads;
   append.head_dim = config_.head_dim;
@@ -201,6 +202,7 @@ absl::Status Decoder::AttentionBlock(Stream& stream, const DecoderInput& input, 
   attention.queries = append.queries;
   attention.heads = plan_.heads;
   attention.query_scale = config_.query_scale;
+  attention.score_cap = config_.score_cap;
   attention.kv = append.kv;
   attention.plan = append.plan;
   attention.partials = Rows(partials_, n, width);
@@ -260,6 +262,7 @@ absl::StatusOr<const float*> Decoder::Logits(Stream& stream, const DecoderInput&
   const Weight* weights[1] = {&weights_.output()};
   const Tensor outs[1] = {Rows(logits_part_, m, plan_.vocab[static_cast<size_t>(plan_.rank)].size())};
   backend_.Linear(stream, weights, rows, outs);
+  if (config_.logit_cap > 0) backend_.SoftCap(stream, outs[0], config_.logit_cap);
   if (plan_.ranks() == 1) return reinterpret_cast<const float*>(logits_part_.data());
   std::vector<size_t> bytes_by_rank;
   std::vector<int64_t> widths;

@@ -51,13 +51,21 @@ double FieldReader::Positive(std::string_view key) {
 }
 
 double FieldReader::Positive(std::string_view key, double fallback) {
+  return Number(key, fallback, /*zero_allowed=*/false);
+}
+
+double FieldReader::NotNegative(std::string_view key, double fallback) {
+  return Number(key, fallback, /*zero_allowed=*/true);
+}
+
+double FieldReader::Number(std::string_view key, double fallback, bool zero_allowed) {
   const Value value = Lookup(key);
   if (std::holds_alternative<Absent>(value)) return fallback;
-  double number = 0;
+  double number = -1;
   if (const int64_t* integer = std::get_if<int64_t>(&value)) number = static_cast<double>(*integer);
   if (const double* real = std::get_if<double>(&value)) number = *real;
-  if (!std::isfinite(number) || number <= 0) {
-    Invalid(key, "is not a finite number above zero");
+  if (!std::isfinite(number) || number < 0 || (number == 0 && !zero_allowed)) {
+    Invalid(key, zero_allowed ? "is not a finite number from zero" : "is not a finite number above zero");
     return fallback;
   }
   return number;

@@ -31,6 +31,8 @@ class FieldReader {
   // A finite number above zero.
   double Positive(std::string_view key);
   double Positive(std::string_view key, double fallback);
+  // A finite number, zero or above.
+  double NotNegative(std::string_view key, double fallback);
   std::string Text(std::string_view key, std::string fallback);
   bool Flag(std::string_view key, bool fallback);
   std::vector<std::string> Texts(std::string_view key);  // empty when absent
@@ -60,6 +62,7 @@ class FieldReader {
 
  private:
   virtual Value Lookup(std::string_view key) const = 0;
+  double Number(std::string_view key, double fallback, bool zero_allowed);
   void CheckRange(std::string_view key, int64_t value, int64_t least, int64_t most);
 
   std::string origin_;

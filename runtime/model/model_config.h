@@ -15,9 +15,10 @@ enum class ActivationKind : uint8_t { kSilu, kGeluTanh };
 struct RopeConfig {
   double base = 10000.0;
   int dim = 0;  // dimensions rotated: the head size
-  // Divisors of the dim/2 inverse frequencies: scaling rules (linear, llama3, GGUF's rope_freqs) are
+  // Divisors of the dim/2 inverse frequencies: scaling rules (linear, llama3, yarn, GGUF's rope_freqs) are
   // resolved into them when a model is opened. Empty means all ones.
   std::vector<double> frequency_divisors;
+  double magnitude = 1.0;  // multiplies cosines and sines
 };
 
 // Layers that share a cache rule and a rotary embedding.
@@ -28,7 +29,7 @@ struct LayerGroupConfig {
 };
 
 struct ModelConfig {
-  std::string family;  // "llama", "gemma3"
+  std::string family;  // as "llama", "gemma3"
   std::string name;    // what the file calls the model; may be empty
   int num_layers = 0;
   int64_t hidden_size = 0;
@@ -43,8 +44,11 @@ struct ModelConfig {
   float norm_weight_offset = 0.0f;  // added to every RMS norm weight as stored (Hugging Face Gemma: 1)
   float embedding_scale = 1.0f;
   float query_scale = 1.0f;  // multiplies q · k
+  float score_cap = 0.0f;    // c > 0: an attention score s becomes c · tanh(s / c)
+  float logit_cap = 0.0f;    // c > 0: a logit l becomes c · tanh(l / c)
   ActivationKind activation = ActivationKind::kSilu;
   bool tied_embedding = false;  // logits use the embedding matrix
+  bool qkv_bias = false;        // added to queries, keys and values before anything else
   bool qk_norm = false;         // RMS norm of each query and key head
   bool post_norms = false;      // RMS norm of the attention and FFN outputs before they are added
 

@@ -39,6 +39,10 @@ bool ConfigUses(const ModelConfig& config, WeightRole role) {
   switch (role) {
     case WeightRole::kOutput:
       return !config.tied_embedding;
+    case WeightRole::kQueryBias:
+    case WeightRole::kKeyBias:
+    case WeightRole::kValueBias:
+      return config.qkv_bias;
     case WeightRole::kQueryNorm:
     case WeightRole::kKeyNorm:
       return config.qk_norm;
@@ -54,6 +58,9 @@ bool IsVector(WeightRole role) {
   switch (role) {
     case WeightRole::kFinalNorm:
     case WeightRole::kAttentionNorm:
+    case WeightRole::kQueryBias:
+    case WeightRole::kKeyBias:
+    case WeightRole::kValueBias:
     case WeightRole::kQueryNorm:
     case WeightRole::kKeyNorm:
     case WeightRole::kPostAttentionNorm:
@@ -85,12 +92,22 @@ std::vector<int64_t> ExpectedShape(const ModelConfig& config, WeightRole role) {
       return {config.ffn_size, config.hidden_size};
     case WeightRole::kDown:
       return {config.hidden_size, config.ffn_size};
+    case WeightRole::kQueryBias:
+      return {query_size};
+    case WeightRole::kKeyBias:
+    case WeightRole::kValueBias:
+      return {kv_size};
     case WeightRole::kQueryNorm:
     case WeightRole::kKeyNorm:
       return {config.head_dim};
     default:
       return {config.hidden_size};
   }
+}
+
+bool IsRotated(WeightRole role) {
+  return role == WeightRole::kQuery || role == WeightRole::kKey || role == WeightRole::kQueryBias ||
+         role == WeightRole::kKeyBias;
 }
 
 // Files of the Llama family in GGUF store a head's row i and row i + d/2 side by side.
@@ -178,7 +195,7 @@ class WeightBinder {
     view.entry = &tensor;
     view.rows = vector ? 1 : shape[0];
     view.columns = shape.back();
-    if (model_.interleaved_rope && (role == WeightRole::kQuery || role == WeightRole::kKey)) {
+    if (model_.interleaved_rope && IsRotated(role)) {
       view.row_order = UndoInterleaving(shape[0] / config.head_dim, config.head_dim);
     }
     return view;
@@ -207,9 +224,11 @@ absl::StatusOr<FamilyModel> ReadGgufModel(const GgufFile& file) {
   }
   const std::string architecture = fields.Text("general.architecture", "absent");
   LONGSPAN_RETURN_IF_ERROR(fields.status());
-  for (const Family& family : Families()) {
-    if (family.gguf_architecture == architecture) return family.from_gguf(file);
+  if (file.tensors().empty()) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        file.path(), ": holds a vocabulary alone and no tensors; give a file with the model's weights"));
   }
+  if (const Family* family = FindGgufFamily(architecture)) return family->from_gguf(file);
   return UnknownFamily(fields.Describe("general.architecture"), PrintableName(architecture),
                        /*folder=*/false);
 }
@@ -231,30 +250,26 @@ absl::StatusOr<FamilyModel> ReadFolderModel(const std::string& path) {
   JsonFieldReader fields(folder.config, folder.config_path());
   const std::string model_type = fields.Text("model_type", "absent");
   LONGSPAN_RETURN_IF_ERROR(fields.status());
-  for (const Family& family : Families()) {
-    if (family.model_type == model_type) return family.from_folder(folder);
-  }
+  if (const Family* family = FindFolderFamily(model_type)) return family->from_folder(folder);
   return UnknownFamily(fields.Describe("model_type"), PrintableName(model_type), /*folder=*/true);
 }
 
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<ModelSource>> ModelSource::Open(const std::string& path) {
-  std::unique_ptr<ModelSource> source(new ModelSource());
-  source->path_ = path;
-  std::error_code error;
+  LONGSPAN_ASSIGN_OR_RETURN(ModelFiles files, ModelFiles::Open(path));
+  std::unique_ptr<ModelSource> source(new ModelSource(std::move(files)));
   FamilyModel model;
   std::span<const TensorEntry> tensors;
-  if (std::filesystem::is_directory(path, error)) {
+  if (source->gguf() == nullptr) {
     LONGSPAN_ASSIGN_OR_RETURN(model, ReadFolderModel(path));
     LONGSPAN_ASSIGN_OR_RETURN(SafetensorsFolder folder, OpenSafetensorsFolder(path));
     source->safetensors_files_ = std::move(folder.files);
     source->safetensors_ = std::move(folder.tensors);
     tensors = source->safetensors_;
   } else {
-    LONGSPAN_ASSIGN_OR_RETURN(source->gguf_, GgufFile::Open(path));
-    LONGSPAN_ASSIGN_OR_RETURN(model, ReadGgufModel(*source->gguf_));
-    tensors = source->gguf_->tensors();
+    LONGSPAN_ASSIGN_OR_RETURN(model, ReadGgufModel(*source->gguf()));
+    tensors = source->gguf()->tensors();
   }
   LONGSPAN_ASSIGN_OR_RETURN(source->weights_, WeightBinder(path, model, tensors).Bind());
   source->config_ = std::move(model.config);

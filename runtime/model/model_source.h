@@ -1,17 +1,19 @@
 // An opened model: its configuration and where each weight lies.
 //
-// A source is a GGUF file or a Hugging Face folder. It owns the mapped files; views must not outlive it.
-// Threads: immutable after Open; may be read from any thread.
+// It owns the mapped files; views must not outlive it. Threads: immutable after Open; may be read from any
+// thread.
 #pragma once
 
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "runtime/model/gguf.h"
+#include "runtime/model/mapped_file.h"
 #include "runtime/model/model_config.h"
+#include "runtime/model/model_files.h"
 #include "runtime/model/tensor_file.h"
 
 namespace longspan {
@@ -25,6 +27,9 @@ enum class WeightRole : uint8_t {
   kQuery,              // [heads * head_dim, hidden]
   kKey,                // [kv_heads * head_dim, hidden]
   kValue,              // [kv_heads * head_dim, hidden]
+  kQueryBias,          // [heads * head_dim], with qkv_bias
+  kKeyBias,            // [kv_heads * head_dim], with qkv_bias
+  kValueBias,          // [kv_heads * head_dim], with qkv_bias
   kQueryNorm,          // [head_dim], with qk_norm
   kKeyNorm,            // [head_dim], with qk_norm
   kAttentionOutput,    // [hidden, heads * head_dim]
@@ -41,19 +46,18 @@ struct WeightView {
   const TensorEntry* entry = nullptr;
   int64_t rows = 0;
   int64_t columns = 0;
-  // Logical row i is the file's row row_order[i]; empty means the identity. GGUF files of the Llama family
-  // interleave the rotated halves of each query and key head; this undoes it.
+  // Logical row i, or element i of a vector, is the file's row_order[i]; empty means the identity. GGUF files
+  // of the Llama family interleave the rotated halves of each query and key head; this undoes it.
   std::vector<int32_t> row_order;
 };
 
-class ModelSource {
+class ModelSource : public ModelFiles {
  public:
   // `path` is a .gguf file or a folder with config.json and *.safetensors. Fails, naming the thing, when the
   // family or a weight's format is not supported, or when a weight of the family is missing or of wrong
   // shape.
   static absl::StatusOr<std::unique_ptr<ModelSource>> Open(const std::string& path);
 
-  const std::string& path() const { return path_; }
   const ModelConfig& config() const { return config_; }
 
   // The weight in a role; `layer` is ignored for roles outside layers. All weights of the configuration were
@@ -68,15 +72,10 @@ class ModelSource {
   // Every weight that the configuration uses, once.
   std::vector<WeightView> AllWeights() const;
 
-  // The GGUF file, or null for a folder. Tokenizers read their vocabulary from it.
-  const GgufFile* gguf() const { return gguf_.get(); }
-
  private:
-  ModelSource() = default;
+  explicit ModelSource(ModelFiles files) : ModelFiles(std::move(files)) {}
 
-  std::string path_;
   ModelConfig config_;
-  std::unique_ptr<GgufFile> gguf_;
   std::vector<std::unique_ptr<MappedFile>> safetensors_files_;
   std::vector<TensorEntry> safetensors_;
   std::vector<WeightView> weights_;  // see model_source.cc for the index of a role

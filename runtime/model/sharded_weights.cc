@@ -31,19 +31,23 @@ class Loader {
     return status;
   }
 
-  // Norms of all layers go into one buffer.
-  absl::Status LoadNorms(ShardedWeights& weights) {
+  // Norms and biases of all layers go into one buffer.
+  absl::Status LoadVectors(ShardedWeights& weights) {
     std::vector<float> values;
     std::vector<std::pair<const float**, size_t>> places;
     const auto add = [&](WeightRole role, int layer, const float*& place) {
       places.emplace_back(&place, values.size());
-      AppendVector(role, layer, values);
+      AppendNorm(role, layer, values);
     };
     add(WeightRole::kFinalNorm, 0, weights.final_norm);
     for (int layer = 0; layer < config_.num_layers; ++layer) {
       LayerWeights& l = weights.layers[static_cast<size_t>(layer)];
       add(WeightRole::kAttentionNorm, layer, l.attention_norm);
       add(WeightRole::kFfnNorm, layer, l.ffn_norm);
+      if (config_.qkv_bias) {
+        places.emplace_back(&l.qkv_bias, values.size());
+        AppendQkvBias(layer, values);
+      }
       if (config_.qk_norm) {
         add(WeightRole::kQueryNorm, layer, l.query_norm);
         add(WeightRole::kKeyNorm, layer, l.key_norm);
@@ -56,11 +60,11 @@ class Loader {
     const size_t bytes = values.size() * sizeof(float);
     absl::StatusOr<DeviceBuffer> buffer = backend_.device().Allocate(bytes);
     if (!buffer.ok()) return buffer.status();
-    weights.norms = *std::move(buffer);
-    const float* base = reinterpret_cast<const float*>(weights.norms.data());
+    weights.vectors = *std::move(buffer);
+    const float* base = reinterpret_cast<const float*>(weights.vectors.data());
     for (const auto& [place, offset] : places) *place = base + offset;
     const std::unique_ptr<Stream> stream = backend_.device().NewStream();
-    backend_.device().CopyToDevice(*stream, weights.norms.data(), values.data(), bytes);
+    backend_.device().CopyToDevice(*stream, weights.vectors.data(), values.data(), bytes);
     bytes_ += bytes;
     return stream->Synchronize();
   }
@@ -117,11 +121,27 @@ class Loader {
     return absl::OkStatus();
   }
 
-  void AppendVector(WeightRole role, int layer, std::vector<float>& values) {
+  void AppendNorm(WeightRole role, int layer, std::vector<float>& values) {
     const WeightView view = source_.Weight(role, layer);
+    const size_t begin = values.size();
+    AppendVector(view, {0, view.columns}, values);
+    for (size_t i = begin; i < values.size(); ++i) values[i] += config_.norm_weight_offset;
+  }
+
+  // The tp shard's columns of queries, then of keys, then of values.
+  void AppendQkvBias(int layer, std::vector<float>& values) {
+    for (WeightRole role : {WeightRole::kQueryBias, WeightRole::kKeyBias, WeightRole::kValueBias}) {
+      const WeightView view = source_.Weight(role, layer);
+      const int64_t width = view.columns / plan_.tp;
+      AppendVector(view, {width * plan_.tp_rank(), width * (plan_.tp_rank() + 1)}, values);
+    }
+  }
+
+  void AppendVector(const WeightView& view, Range range, std::vector<float>& values) {
     LONGSPAN_CHECK(view.rows == 1);
-    for (int64_t i = 0; i < view.columns; ++i) {
-      values.push_back(ValueAt(*view.entry, i) + config_.norm_weight_offset);
+    for (int64_t i = range.begin; i < range.end; ++i) {
+      values.push_back(
+          ValueAt(*view.entry, view.row_order.empty() ? i : view.row_order[static_cast<size_t>(i)]));
     }
     source_.Release(view);
   }
@@ -154,7 +174,7 @@ absl::StatusOr<ShardedWeights> LoadShardedWeights(const ModelSource& source, con
   ShardedWeights weights;
   weights.layers.resize(static_cast<size_t>(num_layers));
   absl::Status status = loader.LoadVocabulary(weights);
-  status.Update(loader.LoadNorms(weights));
+  status.Update(loader.LoadVectors(weights));
   for (int layer = 0; layer < num_layers && status.ok(); ++layer) {
     status = loader.LoadLayer(layer, weights.layers[static_cast<size_t>(layer)]);
     if (progress) progress(static_cast<double>(layer + 1) / num_layers);

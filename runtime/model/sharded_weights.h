@@ -19,7 +19,9 @@ struct LayerWeights {
   // does.
   std::array<std::unique_ptr<Weight>, 3> qkv;
   std::unique_ptr<Weight> output, gate, up, down;
-  // Norm weights: device float32 vectors, null where the model has none.
+  // Device float32 vectors, null where the model has none: norm weights, and the biases of the tp shard's
+  // queries, keys and values, as wide as what the kvp ranks gather.
+  const float* qkv_bias = nullptr;
   const float* attention_norm = nullptr;
   const float* query_norm = nullptr;
   const float* key_norm = nullptr;
@@ -33,8 +35,8 @@ struct ShardedWeights {
   std::unique_ptr<Weight> untied_output;  // null when tied
   std::vector<LayerWeights> layers;
   const float* final_norm = nullptr;
-  DeviceBuffer norms;  // all norm weights
-  size_t bytes = 0;    // of everything above
+  DeviceBuffer vectors;  // all norm weights and biases
+  size_t bytes = 0;      // of everything above
 
   const Weight& output() const { return untied_output ? *untied_output : *embedding; }
 };

@@ -1,16 +1,16 @@
 #include "runtime/tokenizer/tokenizer.h"
 
 #include "kernels/status_macros.h"
-#include "runtime/model/model_source.h"
+#include "runtime/model/model_files.h"
 #include "runtime/tokenizer/gguf_tokenizer.h"
 #include "runtime/tokenizer/huggingface_tokenizer.h"
 #include "runtime/tokenizer/utf8.h"
 
 namespace longspan {
 
-absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::Create(const ModelSource& source) {
-  if (source.gguf() == nullptr) return CreateHuggingFaceTokenizer(source.path());
-  LONGSPAN_ASSIGN_OR_RETURN(const GgufVocabulary vocabulary, ReadGgufVocabulary(*source.gguf()));
+absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::Create(const ModelFiles& files) {
+  if (files.gguf() == nullptr) return CreateHuggingFaceTokenizer(files.path());
+  LONGSPAN_ASSIGN_OR_RETURN(const GgufVocabulary vocabulary, ReadGgufVocabulary(*files.gguf()));
   return CreateGgufTokenizer(vocabulary);
 }
 

@@ -15,7 +15,7 @@
 
 namespace longspan {
 
-class ModelSource;
+class ModelFiles;
 
 struct EncodeOptions {
   bool add_special = true;     // BOS and EOS as the model file asks for
@@ -28,7 +28,7 @@ class Tokenizer {
 
   // From the model's own files: GGUF metadata (tokenizer.ggml.*) or tokenizer.json. A kind that is not
   // supported is an Unimplemented error that names it; such a model still runs on token ids.
-  static absl::StatusOr<std::unique_ptr<Tokenizer>> Create(const ModelSource& source);
+  static absl::StatusOr<std::unique_ptr<Tokenizer>> Create(const ModelFiles& files);
 
   virtual absl::StatusOr<std::vector<int32_t>> Encode(std::string_view text,
                                                       const EncodeOptions& options) const = 0;

@@ -51,6 +51,7 @@ class LaunchedSumBackend final : public Backend {
   void InterleaveColumns(Stream&, const float*, std::span<const int64_t>, Tensor) override {
     LONGSPAN_CHECK(false);
   }
+  void SoftCap(Stream&, Tensor, float) override { LONGSPAN_CHECK(false); }
   void GatherRows(Stream&, Tensor, const int32_t*, Tensor) override { LONGSPAN_CHECK(false); }
   void ScatterRows(Stream&, Tensor, const int32_t*, Tensor) override { LONGSPAN_CHECK(false); }
 

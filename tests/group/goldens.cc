@@ -32,7 +32,8 @@ std::vector<float> Golden::Logits() const {
 std::vector<Golden> AllGoldens() {
   const std::string root = LONGSPAN_GOLDENS_DIR;
   std::vector<Golden> goldens;
-  for (const char* name : {"llama2-mha", "llama3-gqa", "llama3-bf16", "gemma3-dual"}) {
+  for (const char* name : {"llama2-mha", "llama3-gqa", "llama3-bf16", "mistral-swa", "qwen2-bias",
+                           "qwen3-qknorm", "gemma2-softcap", "gemma3-dual"}) {
     const std::string folder = root + "/" + name;
     goldens.push_back({name, folder, folder + "/tokens.npy", folder + "/logits.npy"});
   }

@@ -1,4 +1,4 @@
-// The golden models of the supported families; see tests/goldens/README.md.
+// The golden models; see tests/goldens/README.md.
 #pragma once
 
 #include <cstdint>

@@ -128,8 +128,9 @@ TEST_P(SameBitsTest, OtherNumbersOfRanksRun) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Goldens, SameBitsTest,
-                         ::testing::Values("llama3-gqa", "llama3-bf16", "gemma3-dual", "gguf-llama-q8_0",
-                                           "gguf-llama-q4_k", "gguf-llama-q6_k"),
+                         ::testing::Values("llama3-gqa", "llama3-bf16", "qwen2-bias", "gemma2-softcap",
+                                           "gemma3-dual", "gguf-llama-q8_0", "gguf-llama-q4_k",
+                                           "gguf-llama-q6_k"),
                          [](const auto& info) {
                            std::string name = info.param;
                            std::replace(name.begin(), name.end(), '-', '_');

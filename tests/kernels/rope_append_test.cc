@@ -41,6 +41,7 @@ struct Shape {
   int heads, kv_heads, head_dim;
   DType dtype;
   bool normed;
+  bool biased;
 
   int64_t width() const { return (heads + 2 * kv_heads) * head_dim; }
 };
@@ -48,6 +49,7 @@ struct Shape {
 struct Inputs {
   Inputs(const Shape& shape, RandomValues random)
       : qkv(random.Floats(kRows * shape.width(), 2)),
+        bias(random.Floats(shape.width(), 2)),
         query_norm(random.Floats(shape.head_dim)),
         key_norm(random.Floats(shape.head_dim)),
         cosines(random.Floats(kRows * shape.head_dim / 2)),
@@ -57,12 +59,21 @@ struct Inputs {
   std::vector<double> Expected(const Shape& shape, int row, int head) const {
     const std::vector<float>& norm = head < shape.heads ? query_norm : key_norm;
     const auto angles = static_cast<size_t>(row * shape.head_dim / 2);
-    return Rotated(&qkv[static_cast<size_t>(row * shape.width() + head * shape.head_dim)],
-                   shape.normed ? &norm : nullptr, kEpsilon, &cosines[angles], &sines[angles],
-                   shape.head_dim);
+    return Rotated(Biased(shape, row, head).data(), shape.normed ? &norm : nullptr, kEpsilon,
+                   &cosines[angles], &sines[angles], shape.head_dim);
   }
 
-  std::vector<float> qkv, query_norm, key_norm, cosines, sines;
+  // Head `head` of row `row` of the joint matrix with the bias added, as the kernel does, in float32.
+  std::vector<float> Biased(const Shape& shape, int row, int head) const {
+    std::vector<float> x;
+    for (int c = head * shape.head_dim; c < (head + 1) * shape.head_dim; ++c) {
+      x.push_back(qkv[static_cast<size_t>(row * shape.width() + c)] +
+                  (shape.biased ? bias[static_cast<size_t>(c)] : 0.0f));
+    }
+    return x;
+  }
+
+  std::vector<float> qkv, bias, query_norm, key_norm, cosines, sines;
 };
 
 // Runs RopeAppend on a rank that holds block 0, in `pages`, and not block 1. Returns the queries.
@@ -76,6 +87,7 @@ std::vector<float> RunRopeAppend(TestDevice& device, const Shape& shape, const I
   options.pages_per_block = 2;
   RopeAppendArgs args;
   args.qkv = device.UploadMatrix(inputs.qkv, kRows, shape.width());
+  if (shape.biased) args.qkv_bias = device.Upload(inputs.bias);
   args.heads = shape.heads;
   args.kv_heads = shape.kv_heads;
   args.head_dim = shape.head_dim;
@@ -99,11 +111,12 @@ class RopeAppendTest : public testing::TestWithParam<Isa> {};
 INSTANTIATE_TEST_SUITE_P(Isas, RopeAppendTest, testing::ValuesIn(SupportedIsas()), IsaTestName);
 
 TEST_P(RopeAppendTest, RotatesQueriesAndStoresOwnedRows) {
-  constexpr double kTolerance = 3e-6;  // inputs are below 2: a few units in the last place
-  for (const Shape& shape : {Shape{4, 2, 64, DType::kBF16, true},
-                             {3, 3, 80, DType::kF32, false},
-                             {4, 1, 256, DType::kF32, true},
-                             {2, 1, 16, DType::kBF16, false}}) {
+  constexpr double kTolerance = 3e-6;  // inputs are below 4: a few units in the last place
+  for (const Shape& shape : {Shape{4, 2, 64, DType::kBF16, true, false},
+                             {3, 3, 80, DType::kF32, false, false},
+                             {4, 1, 256, DType::kF32, true, true},
+                             {4, 2, 64, DType::kF32, false, true},
+                             {2, 1, 16, DType::kBF16, false, false}}) {
     TestDevice device(MakeCpuBackend(GetParam(), 2));
     const Inputs inputs(shape, RandomValues(60));
     const int d = shape.head_dim;
@@ -123,8 +136,7 @@ TEST_P(RopeAppendTest, RotatesQueriesAndStoresOwnedRows) {
       const int row = i / (shape.kv_heads * d), head = i / d % shape.kv_heads, at = i % d;
       const double key = inputs.Expected(shape, row, shape.heads + head)[static_cast<size_t>(at)];
       const float value =
-          inputs
-              .qkv[static_cast<size_t>(row * shape.width() + (shape.heads + shape.kv_heads + head) * d + at)];
+          inputs.Biased(shape, row, shape.heads + shape.kv_heads + head)[static_cast<size_t>(at)];
       const int token = kFirstPosition + row;
       ASSERT_NEAR(kv.Read(pages.data(), head, token, 0, at), key, rounding * std::fabs(key) + kTolerance);
       ASSERT_NEAR(kv.Read(pages.data(), head, token, 1, at), value, rounding * std::fabs(value));

@@ -153,6 +153,36 @@ TEST_P(RowwiseTest, GatedActivationsKeepNan) {
   }
 }
 
+TEST_P(RowwiseTest, SoftCapAgreesWithTheReference) {
+  constexpr int64_t kRows = 3, kStride = 48;
+  for (const float cap : {0.5f, 15.0f, 30.0f}) {
+    for (const int64_t columns : {0, 1, 37, 48}) {
+      TestDevice device(MakeCpuBackend(GetParam(), 2));
+      std::vector<float> values = RandomValues(47).Floats(kRows * kStride, 100);
+      values[0] = 0;
+      Tensor x = device.UploadMatrix(values, kRows, kStride);
+      x.columns = columns;
+      device.backend().SoftCap(device.stream(), x, cap);
+      x.columns = kStride;
+      const std::vector<float> capped = device.DownloadMatrix(x);
+      for (size_t i = 0; i < values.size(); ++i) {
+        const bool inside = static_cast<int64_t>(i) % kStride < columns;
+        const double expected = inside ? cap * std::tanh(static_cast<double>(values[i]) / cap) : values[i];
+        ASSERT_NEAR(capped[i], expected, inside ? 1e-6 * std::fabs(expected) : 0)
+            << values[i] << " to " << cap;
+      }
+    }
+  }
+}
+
+TEST_P(RowwiseTest, SoftCapKeepsNan) {
+  TestDevice device(MakeCpuBackend(GetParam()));
+  const Tensor x = device.UploadMatrix({1, std::nanf("")}, 1, 2);
+  device.backend().SoftCap(device.stream(), x, 30);
+  const std::vector<float> values = device.DownloadMatrix(x);
+  EXPECT_TRUE(std::isfinite(values[0]) && std::isnan(values[1]));
+}
+
 // Neighbours first; what is left over of a count that is no power of two joins last.
 float TreeSum(const std::vector<float>& values) {
   if (values.size() == 1) return values[0];

@@ -117,6 +117,7 @@ class DeferredBackend final : public Backend {
   void RopeAppend(Stream& stream, const RopeAppendArgs& args) override {
     RopeAppendArgs aliased = args;
     aliased.qkv = Alias(args.qkv);
+    aliased.qkv_bias = Alias(args.qkv_bias);
     aliased.query_norm = Alias(args.query_norm);
     aliased.key_norm = Alias(args.key_norm);
     aliased.cosines = Alias(args.cosines);
@@ -174,6 +175,11 @@ class DeferredBackend final : public Backend {
           [x = Alias(x), index = Alias(index), out = Alias(out)](Backend& cpu, Stream& inline_stream) {
             cpu.ScatterRows(inline_stream, x, index, out);
           });
+  }
+
+  void SoftCap(Stream& stream, Tensor x, float cap) override {
+    Defer(stream,
+          [x = Alias(x), cap](Backend& cpu, Stream& inline_stream) { cpu.SoftCap(inline_stream, x, cap); });
   }
 
   void SumParts(Stream& stream, const float* parts, int count, int64_t elements, float* out) override {

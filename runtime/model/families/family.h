@@ -1,6 +1,4 @@
-// Model families: each translates a file's own settings into ModelConfig and names its weights.
-//
-// To add a family, write its two readers in a file of its own, declare them here and add a row to Families().
+// Model families: each translates a file's own settings into ModelConfig. README.md tells how to add one.
 #pragma once
 
 #include <nlohmann/json.hpp>
@@ -10,22 +8,11 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "runtime/model/field_reader.h"
+#include "runtime/model/families/weight_names.h"
 #include "runtime/model/gguf.h"
 #include "runtime/model/model_config.h"
-#include "runtime/model/model_source.h"
 
 namespace longspan {
-
-struct WeightName {
-  WeightRole role;
-  std::string_view name;  // of a layer's weight: what follows the layer's number
-};
-
-struct WeightNames {
-  std::string_view layer_prefix;  // as "blk.": layer 3's weights are named "blk.3." and then the name
-  std::span<const WeightName> names;
-};
 
 // What a family says about a file. The binding of weights in model_source.cc needs nothing else.
 struct FamilyModel {
@@ -55,30 +42,21 @@ struct Family {
 
 std::span<const Family> Families();
 
+// Null when no family has it.
+const Family* FindGgufFamily(std::string_view architecture);
+const Family* FindFolderFamily(std::string_view model_type);
+
 absl::StatusOr<FamilyModel> LlamaFromGguf(const GgufFile& file);
 absl::StatusOr<FamilyModel> LlamaFromFolder(const FolderConfig& folder);
+absl::StatusOr<FamilyModel> MistralFromGguf(const GgufFile& file);
+absl::StatusOr<FamilyModel> MistralFromFolder(const FolderConfig& folder);
+absl::StatusOr<FamilyModel> Qwen2FromGguf(const GgufFile& file);
+absl::StatusOr<FamilyModel> Qwen2FromFolder(const FolderConfig& folder);
+absl::StatusOr<FamilyModel> Qwen3FromGguf(const GgufFile& file);
+absl::StatusOr<FamilyModel> Qwen3FromFolder(const FolderConfig& folder);
+absl::StatusOr<FamilyModel> Gemma2FromGguf(const GgufFile& file);
+absl::StatusOr<FamilyModel> Gemma2FromFolder(const FolderConfig& folder);
 absl::StatusOr<FamilyModel> Gemma3FromGguf(const GgufFile& file);
 absl::StatusOr<FamilyModel> Gemma3FromFolder(const FolderConfig& folder);
-
-// What families have in common.
-
-// The names that llama.cpp's tools give to the weights of every family.
-WeightNames GgufWeightNames();
-
-// Sizes, context, epsilon, vocabulary, end-of-sequence tokens and name. The RoPE dimension is left to the
-// family. Problems with settings are recorded in `fields`.
-absl::Status ReadGgufShape(const GgufFile& file, FieldReader& fields, ModelConfig* config);
-// `default_head_dim` 0 stands for hidden / heads.
-absl::Status ReadFolderShape(const FolderConfig& folder, FieldReader& fields, int64_t default_head_dim,
-                             ModelConfig* config);
-
-// Refuses settings of config.json that would change every layer: quantisation, biases, soft-capping, partly
-// rotated heads.
-void RefuseUnsupported(FieldReader& fields);
-
-// Fills groups and layer_group: layers for which `is_full` holds see everything with `full`, others the last
-// `window` positions with `sliding`.
-void GroupLayers(const std::vector<bool>& is_full, int64_t window, const RopeConfig& full,
-                 const RopeConfig& sliding, ModelConfig* config);
 
 }  // namespace longspan
