@@ -129,7 +129,7 @@ absl::Status CheckHeader(GgufCursor& cursor, const std::string& path) {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<GgufFile>> GgufFile::Open(const std::string& path) {
+absl::StatusOr<std::unique_ptr<GgufFile>> GgufFile::OpenOne(const std::string& path) {
   std::unique_ptr<GgufFile> gguf(new GgufFile());
   LONGSPAN_ASSIGN_OR_RETURN(gguf->file_, MappedFile::Open(path));
   GgufCursor cursor(*gguf->file_);

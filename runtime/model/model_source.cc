@@ -16,6 +16,7 @@
 #include "kernels/check.h"
 #include "kernels/status_macros.h"
 #include "runtime/model/families/family.h"
+#include "runtime/model/families/text_config.h"
 #include "runtime/model/field_reader.h"
 #include "runtime/model/gguf_cursor.h"
 #include "runtime/model/json_file.h"
@@ -219,9 +220,6 @@ absl::Status UnknownFamily(const std::string& where, const std::string& found, b
 
 absl::StatusOr<FamilyModel> ReadGgufModel(const GgufFile& file) {
   GgufFieldReader fields(file, "");
-  if (fields.Integer("split.count", 0, INT32_MAX, 1) > 1) {
-    fields.Refuse("split.count", "above 1", "merge the parts into one file first");
-  }
   const std::string architecture = fields.Text("general.architecture", "absent");
   LONGSPAN_RETURN_IF_ERROR(fields.status());
   if (file.tensors().empty()) {
@@ -233,7 +231,7 @@ absl::StatusOr<FamilyModel> ReadGgufModel(const GgufFile& file) {
                        /*folder=*/false);
 }
 
-absl::StatusOr<FamilyModel> ReadFolderModel(const std::string& path) {
+absl::StatusOr<FolderConfig> ReadFolderConfig(const std::string& path) {
   FolderConfig folder;
   folder.path = path;
   folder.generation = nlohmann::json::object();
@@ -247,6 +245,10 @@ absl::StatusOr<FamilyModel> ReadFolderModel(const std::string& path) {
   if (std::filesystem::exists(generation_path, error)) {
     LONGSPAN_ASSIGN_OR_RETURN(folder.generation, ReadJsonObject(generation_path));
   }
+  return folder;
+}
+
+absl::StatusOr<FamilyModel> ReadFolderModel(const FolderConfig& folder) {
   JsonFieldReader fields(folder.config, folder.config_path());
   const std::string model_type = fields.Text("model_type", "absent");
   LONGSPAN_RETURN_IF_ERROR(fields.status());
@@ -262,10 +264,13 @@ absl::StatusOr<std::unique_ptr<ModelSource>> ModelSource::Open(const std::string
   FamilyModel model;
   std::span<const TensorEntry> tensors;
   if (source->gguf() == nullptr) {
-    LONGSPAN_ASSIGN_OR_RETURN(model, ReadFolderModel(path));
-    LONGSPAN_ASSIGN_OR_RETURN(SafetensorsFolder folder, OpenSafetensorsFolder(path));
-    source->safetensors_files_ = std::move(folder.files);
-    source->safetensors_ = std::move(folder.tensors);
+    LONGSPAN_ASSIGN_OR_RETURN(FolderConfig folder, ReadFolderConfig(path));
+    const bool text_of_many = UseTextConfig(&folder.config);
+    LONGSPAN_ASSIGN_OR_RETURN(model, ReadFolderModel(folder));
+    LONGSPAN_ASSIGN_OR_RETURN(SafetensorsFolder weights, OpenSafetensorsFolder(path));
+    if (text_of_many) KeepTextTensors(&weights.tensors);
+    source->safetensors_files_ = std::move(weights.files);
+    source->safetensors_ = std::move(weights.tensors);
     tensors = source->safetensors_;
   } else {
     LONGSPAN_ASSIGN_OR_RETURN(model, ReadGgufModel(*source->gguf()));

@@ -114,7 +114,7 @@ TEST_P(BrokenGgufTest, HugeNumbers) {
   EXPECT_TRUE(OpenAndTouch(path_));
 }
 
-INSTANTIATE_TEST_SUITE_P(Files, BrokenGgufTest, ::testing::Values("llama", "gemma3", "golden"));
+INSTANTIATE_TEST_SUITE_P(Files, BrokenGgufTest, ::testing::Values("llama", "qwen2", "gemma3", "golden"));
 
 class BrokenFolderTest : public ::testing::Test {
  protected:

@@ -167,9 +167,42 @@ TEST(ModelSourceGgufTest, ReadsLinearScaling) {
   EXPECT_EQ((*source)->config().groups[0].rope.frequency_divisors, std::vector<double>(8, 4.0));
 }
 
+TEST(ModelSourceGgufTest, ReadsYarn) {
+  TinyLlama tiny;
+  tiny.Down().writer.AddString("llama.rope.scaling.type", "yarn");
+  tiny.writer.AddFloat32("llama.rope.scaling.factor", 4.0f);
+  tiny.writer.AddUint32("llama.rope.scaling.original_context_length", 32);
+  auto source = tiny.Open();
+  ASSERT_TRUE(source.ok()) << source.status();
+  const RopeConfig& rope = (*source)->config().groups[0].rope;
+  EXPECT_EQ(rope.frequency_divisors, YarnDivisors(10000.0, 16, {.factor = 4, .original_context = 32}));
+  EXPECT_EQ(rope.magnitude, YarnMagnitude(4, 1));
+  EXPECT_EQ((*source)->config().max_context, 128);
+
+  tiny.writer.AddFloat32("llama.rope.scaling.yarn_log_multiplier", 1.0f);
+  EXPECT_EQ((*tiny.Open())->config().groups[0].rope.magnitude, 1.0);
+  tiny.writer.AddFloat32("llama.rope.scaling.attn_factor", 0.5f);
+  EXPECT_EQ((*tiny.Open())->config().groups[0].rope.magnitude, 0.5);
+  tiny.writer.AddFloat32("llama.rope.scaling.yarn_attn_factor", 1.5f);
+  EXPECT_EQ((*tiny.Open())->config().groups[0].rope.magnitude, 0.75);
+  tiny.writer.AddFloat32("llama.rope.scaling.yarn_ext_factor", 0.5f);
+  ExpectError(tiny.Open().status(), {"llama.rope.scaling.yarn_ext_factor is not 1"});
+}
+
+TEST(ModelSourceGgufTest, Gemma3WithoutAWindowIsFull) {
+  TempFolder folder;
+  const RandomModelSpec spec{.family = "gemma3", .window = 0};
+  ASSERT_TRUE(WriteRandomModel(spec, folder / "m.gguf").ok());
+  const auto source = ModelSource::Open(folder / "m.gguf");
+  ASSERT_TRUE(source.ok()) << source.status();
+  EXPECT_EQ((*source)->config().groups.size(), 1u);
+  EXPECT_EQ((*source)->config().groups[0].window, 0);
+}
+
 TEST(ModelSourceGgufTest, RefusesByName) {
-  ExpectError(TinyLlama("qwen2").Open().status(),
-              {"general.architecture is qwen2,", "supported are llama, gemma3"});
+  ExpectError(
+      TinyLlama("phi3").Open().status(),
+      {"general.architecture is phi3,", "supported are llama, mistral3, qwen2, qwen3, gemma2, gemma3"});
   ExpectError(TinyLlama().Open().status(), {"tensor blk.0.ffn_down.weight is missing"});
   ExpectError(TinyLlama().Down(DType::kF32, {32, 64}).Open().status(),
               {"tensor blk.0.ffn_down.weight has shape [32, 64]", "says [32, 32]"});
@@ -177,19 +210,29 @@ TEST(ModelSourceGgufTest, RefusesByName) {
 
   TinyLlama bias;
   bias.Down().writer.AddTensor("blk.0.attn_q.bias", DType::kF32, {32});
-  ExpectError(bias.Open().status(), {"tensor blk.0.attn_q.bias", "not part of a llama model"});
+  ExpectError(bias.Open().status(), {"tensor blk.0.attn_k.bias is missing"});
 
-  TinyLlama yarn;
-  yarn.Down().writer.AddString("llama.rope.scaling.type", "yarn");
-  ExpectError(yarn.Open().status(), {"llama.rope.scaling.type is yarn"});
+  TinyLlama output_bias;
+  output_bias.Down().writer.AddTensor("blk.0.attn_output.bias", DType::kF32, {32});
+  ExpectError(output_bias.Open().status(), {"tensor blk.0.attn_output.bias", "not part of a llama model"});
+
+  TinyLlama longrope;
+  longrope.Down().writer.AddString("llama.rope.scaling.type", "longrope");
+  ExpectError(longrope.Open().status(), {"llama.rope.scaling.type is longrope"});
+
+  TinyLlama experts;
+  experts.Down().writer.AddUint32("llama.expert_count", 8);
+  ExpectError(experts.Open().status(), {"llama.expert_count is 8"});
+
+  for (const char* key : {"attention.scale", "logit_scale", "final_logit_softcapping"}) {
+    TinyLlama other;
+    other.Down().writer.AddFloat32("llama." + std::string(key), 2);
+    ExpectError(other.Open().status(), {"llama." + std::string(key) + " is set"});
+  }
 
   TinyLlama partial;
   partial.Down().writer.AddUint32("llama.rope.dimension_count", 8);
   ExpectError(partial.Open().status(), {"llama.rope.dimension_count is not the head size"});
-
-  TinyLlama split;
-  split.Down().writer.AddUint32("split.count", 2);
-  ExpectError(split.Open().status(), {"split.count is above 1"});
 
   TinyLlama eos;
   eos.Down().writer.AddUint32("tokenizer.ggml.eos_token_id", 10);

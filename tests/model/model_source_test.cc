@@ -2,6 +2,7 @@
 #include "runtime/model/model_source.h"
 
 #include <cmath>
+#include <cstring>
 #include <nlohmann/json.hpp>
 
 #include "runtime/model/families/rope.h"
@@ -154,14 +155,133 @@ TEST(ModelSourceTest, OlderGemma3ScalingIsForFullLayersAlone) {
   EXPECT_EQ((*source)->config().groups[1].rope.frequency_divisors, std::vector<double>(8, 8.0));
 }
 
+TEST(ModelSourceTest, OpensMistralWithItsWindow) {
+  GoldenCopy copy("mistral-swa");
+  const auto window = [&](const json& value) {
+    EXPECT_TRUE(copy.OpenWith("sliding_window", value).ok());
+    const auto source = ModelSource::Open(copy.folder().path());
+    return (*source)->config().groups[0].window;
+  };
+  EXPECT_EQ(window(48), 48);
+  EXPECT_EQ(window(nullptr), 0);
+  json config = copy.Config();
+  config.erase("sliding_window");
+  ASSERT_TRUE(copy.OpenWith(config).ok());
+  EXPECT_EQ((*ModelSource::Open(copy.folder().path()))->config().groups[0].window, 4096);
+  EXPECT_TRUE(copy.OpenWith("layer_types", std::vector<std::string>(3, "sliding_attention")).ok());
+  ExpectError(copy.OpenWith("layer_types", std::vector<std::string>(3, "full_attention")),
+              {"layer_types is not what sliding_window says"});
+  ExpectError(copy.OpenWith("sliding_window", 0), {"sliding_window is 0 but must be from 1"});
+}
+
+TEST(ModelSourceTest, OpensQwen2WithItsBiasesAndWindow) {
+  GoldenCopy copy("qwen2-bias");
+  auto source = ModelSource::Open(Golden("qwen2-bias"));
+  ASSERT_TRUE(source.ok()) << source.status();
+  EXPECT_EQ((*source)->config().family, "qwen2");
+  EXPECT_TRUE((*source)->config().qkv_bias && (*source)->config().tied_embedding);
+  EXPECT_FALSE((*source)->config().qk_norm);
+  const WeightView bias = (*source)->Weight(WeightRole::kKeyBias, 2);
+  EXPECT_EQ(bias.entry->name, "model.layers.2.self_attn.k_proj.bias");
+  EXPECT_EQ(bias.rows, 1);
+  EXPECT_EQ(bias.columns, 64);
+
+  json config = copy.Config();
+  config["use_sliding_window"] = true;
+  config["sliding_window"] = 32;
+  config["max_window_layers"] = 2;
+  ASSERT_TRUE(copy.OpenWith(config).ok());
+  source = ModelSource::Open(copy.folder().path());
+  EXPECT_EQ((*source)->config().layer_group, (std::vector<int>{0, 0, 1}));
+  EXPECT_EQ((*source)->config().groups[0].window, 0);
+  EXPECT_EQ((*source)->config().groups[1].window, 32);
+  ExpectError(copy.OpenWith("layer_types", std::vector<std::string>(3, "sliding_attention")),
+              {"layer_types is sliding_attention without use_sliding_window"});
+}
+
+TEST(ModelSourceTest, OpensQwen3) {
+  const auto source = ModelSource::Open(Golden("qwen3-qknorm"));
+  ASSERT_TRUE(source.ok()) << source.status();
+  EXPECT_EQ((*source)->config().family, "qwen3");
+  EXPECT_EQ((*source)->config().head_dim, 32);
+  EXPECT_TRUE((*source)->config().qk_norm);
+  EXPECT_FALSE((*source)->config().qkv_bias);
+}
+
+TEST(ModelSourceTest, OpensGemma2) {
+  GoldenCopy copy("gemma2-softcap");
+  const auto source = ModelSource::Open(Golden("gemma2-softcap"));
+  ASSERT_TRUE(source.ok()) << source.status();
+  const ModelConfig& config = (*source)->config();
+  EXPECT_EQ(config.family, "gemma2");
+  EXPECT_EQ(config.score_cap, 20.0f);
+  EXPECT_EQ(config.logit_cap, 15.0f);
+  EXPECT_EQ(config.query_scale, static_cast<float>(1 / std::sqrt(24.0)));
+  EXPECT_TRUE(config.post_norms && config.tied_embedding);
+  EXPECT_FALSE(config.qk_norm);
+  EXPECT_EQ(config.layer_group, (std::vector<int>{0, 1, 0}));
+  EXPECT_EQ(config.groups[0].window, 48);
+  EXPECT_EQ(config.groups[1].window, 0);
+
+  // A cap of null is none; one left out is the family's.
+  json changed = copy.Config();
+  changed["attn_logit_softcapping"] = nullptr;
+  changed.erase("final_logit_softcapping");
+  changed.erase("layer_types");
+  ASSERT_TRUE(copy.OpenWith(changed).ok());
+  const auto defaults = ModelSource::Open(copy.folder().path());
+  EXPECT_EQ((*defaults)->config().score_cap, 0.0f);
+  EXPECT_EQ((*defaults)->config().logit_cap, 30.0f);
+  EXPECT_EQ((*defaults)->config().layer_group, (std::vector<int>{0, 1, 0}));
+  ExpectError(copy.OpenWith("attn_logit_softcapping", -1), {"attn_logit_softcapping is not a finite number"});
+}
+
+// As in models of texts and images, whose folder has the text model's settings in text_config.
+TEST(ModelSourceTest, OpensTheTextModelOfAModelOfImages) {
+  GoldenCopy copy("gemma3-dual");
+  json text = copy.Config();
+  for (const char* key : {"num_attention_heads", "num_key_value_heads", "head_dim", "rms_norm_eps",
+                          "max_position_embeddings", "query_pre_attn_scalar", "eos_token_id"}) {
+    text.erase(key);
+  }
+  json config = {{"model_type", "gemma3"}, {"eos_token_id", {1, 106}}, {"vision_config", json::object()}};
+  config["text_config"] = text;
+  // What config.json leaves out are the sizes of the published models.
+  ExpectError(copy.OpenWith(config),
+              {"tensor model.layers.0.self_attn.q_proj.weight has shape [128, 64]", "says [2048, 64]"});
+  config["text_config"] = copy.Config();
+  config["text_config"].erase("eos_token_id");
+  std::filesystem::remove(copy.folder() / "generation_config.json");
+
+  std::string file = ReadFile(Golden("gemma3-dual/model.safetensors"));
+  uint64_t length = 0;
+  std::memcpy(&length, file.data(), sizeof(length));
+  const json header = json::parse(file.substr(8, length));
+  for (const char* prefix : {"language_model.model.", "model.language_model."}) {
+    json renamed;
+    for (const auto& [name, value] : header.items()) {
+      renamed[name.starts_with("model.") ? prefix + name.substr(6) : name] = value;
+    }
+    renamed["vision_tower.encoder.weight"] = renamed["multi_modal_projector.norm.weight"] = {
+        {"dtype", "F32"}, {"shape", {1}}, {"data_offsets", {0, 4}}};
+    const std::string text_of_header = renamed.dump();
+    const uint64_t new_length = text_of_header.size();
+    WriteFile(copy.folder() / "model.safetensors",
+              std::string(reinterpret_cast<const char*>(&new_length), 8) + text_of_header +
+                  file.substr(8 + length));
+    ASSERT_TRUE(copy.OpenWith(config).ok()) << copy.OpenWith(config);
+    const auto source = ModelSource::Open(copy.folder().path());
+    EXPECT_EQ((*source)->config().eos_token_ids, (std::vector<int32_t>{1, 106}));
+    EXPECT_EQ((*source)->Weight(WeightRole::kUp, 6).entry->name, "model.layers.6.mlp.up_proj.weight");
+  }
+}
+
 TEST(ModelSourceTest, RefusesOtherFamiliesByName) {
-  const std::pair<const char*, const char*> cases[] = {{"gemma2-softcap", "gemma2"},
-                                                       {"mistral-swa", "mistral"},
-                                                       {"qwen2-bias", "qwen2"},
-                                                       {"qwen3-qknorm", "qwen3"}};
-  for (const auto& [folder, model_type] : cases) {
-    ExpectError(ModelSource::Open(Golden(folder)).status(),
-                {"model_type is " + std::string(model_type) + ",", "supported are llama, gemma3_text"});
+  GoldenCopy copy("llama2-mha");
+  for (const char* model_type : {"mixtral", "deepseek_v3", "phi3", "gemma", "gemma3", "qwen3_moe"}) {
+    ExpectError(copy.OpenWith("model_type", model_type),
+                {"model_type is " + std::string(model_type) + ",",
+                 "supported are llama, mistral, qwen2, qwen3, gemma2, gemma3_text"});
   }
 }
 
@@ -170,8 +290,11 @@ TEST(ModelSourceTest, RefusesLlamaSettingsByName) {
   ExpectError(copy.OpenWith("hidden_act", "gelu"), {"hidden_act is gelu"});
   ExpectError(copy.OpenWith("attention_bias", true), {"attention_bias is true"});
   ExpectError(copy.OpenWith("mlp_bias", true), {"mlp_bias is true"});
-  ExpectError(copy.OpenWith("rope_parameters", {{"rope_type", "yarn"}}),
-              {"rope_parameters.rope_type is yarn"});
+  ExpectError(copy.OpenWith("rope_parameters", {{"rope_type", "dynamic"}}),
+              {"rope_parameters.rope_type is dynamic"});
+  ExpectError(copy.OpenWith("num_local_experts", 8), {"num_local_experts is 8"});
+  ExpectError(copy.OpenWith("kv_lora_rank", 512), {"kv_lora_rank is set"});
+  ExpectError(copy.OpenWith("partial_rotary_factor", 0.5), {"partial_rotary_factor is not 1"});
   ExpectError(copy.OpenWith("rope_parameters", 5), {"rope_parameters is not an object"});
   ExpectError(copy.OpenWith("quantization_config", {{"bits", 4}}), {"quantization_config"});
   ExpectError(copy.OpenWith("num_hidden_layers", 0), {"num_hidden_layers is 0 but must be from 1"});
@@ -183,22 +306,22 @@ TEST(ModelSourceTest, RefusesLlamaSettingsByName) {
               {"has shape [320, 64] but the configuration says [320, 128]"});
   ExpectError(copy.OpenWith("num_key_value_heads", 3),
               {"num_key_value_heads is 3, which does not divide the 8"});
-  ExpectError(copy.OpenWith("head_dim", 12), {"head_dim is 12", "multiple of 8"});
+  ExpectError(copy.OpenWith("head_dim", 12), {"head_dim is 12", "multiple of 16"});
+  ExpectError(copy.OpenWith("head_dim", 2048), {"head_dim is 2048", "up to 1024"});
   ExpectError(copy.OpenWith("vocab_size", nullptr), {"vocab_size is missing"});
   ExpectError(copy.OpenWith("rms_norm_eps", 0), {"rms_norm_eps is not a finite number above zero"});
   ExpectError(copy.OpenWith("model_type", nullptr), {"model_type is absent"});
   EXPECT_TRUE(copy.OpenWith(copy.Config()).ok());
-  // The head size follows from the hidden size, 64 / 8, when it is not given: then the shapes disagree.
-  ExpectError(copy.OpenWith("head_dim", nullptr), {"q_proj.weight has shape [128, 64]", "says [64, 64]"});
+  // The head size follows from the hidden size, 64 / 8, when it is not given.
+  ExpectError(copy.OpenWith("head_dim", nullptr), {"head_dim is 8"});
 }
 
 TEST(ModelSourceTest, RefusesGemma3SettingsByName) {
   GoldenCopy copy("gemma3-dual");
   ExpectError(copy.OpenWith("hidden_activation", "gelu"), {"hidden_activation is gelu"});
-  ExpectError(copy.OpenWith("final_logit_softcapping", 30.0), {"final_logit_softcapping"});
   ExpectError(copy.OpenWith("attn_logit_softcapping", 50.0), {"attn_logit_softcapping"});
   ExpectError(copy.OpenWith("use_bidirectional_attention", true), {"use_bidirectional_attention is true"});
-  ExpectError(copy.OpenWith("sliding_window", nullptr), {"sliding_window is missing"});
+  ExpectError(copy.OpenWith("sliding_window", "48"), {"sliding_window is not an integer"});
   ExpectError(copy.OpenWith("sliding_window_pattern", 0), {"sliding_window_pattern is 0"});
   ExpectError(copy.OpenWith("layer_types", {"full_attention"}),
               {"layer_types has 1 entries but there are 7"});

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <utility>
 
 #include "kernels/check.h"
 #include "kernels/cpu/half.h"
@@ -25,21 +26,28 @@ class Reference {
     }
     for (int layer = 0; layer < config_.num_layers; ++layer) Layer(layer, position, x);
     const Vector normed = Norm(x, WeightRole::kFinalNorm, 0);
-    return Product(config_.tied_embedding ? embedding : Load(WeightRole::kOutput, 0), normed);
+    Vector logits = Product(config_.tied_embedding ? embedding : Load(WeightRole::kOutput, 0), normed);
+    for (double& logit : logits) logit = Capped(logit, config_.logit_cap);
+    return logits;
   }
 
  private:
   Vector Load(WeightRole role, int layer) const {
     const WeightView view = source_.Weight(role, layer);
-    LONGSPAN_CHECK(view.entry->dtype == DType::kF32 && view.row_order.empty());
+    LONGSPAN_CHECK(view.entry->dtype == DType::kF32);
     Vector values(static_cast<size_t>(view.rows * view.columns));
+    const size_t row_size = view.rows == 1 ? 1 : static_cast<size_t>(view.columns);
     for (size_t i = 0; i < values.size(); ++i) {
+      const size_t row = i / row_size;
+      const size_t file_row = view.row_order.empty() ? row : static_cast<size_t>(view.row_order[row]);
       float value;
-      std::memcpy(&value, view.entry->data + 4 * i, sizeof value);
+      std::memcpy(&value, view.entry->data + 4 * (file_row * row_size + i % row_size), sizeof value);
       values[i] = value;
     }
     return values;
   }
+
+  static double Capped(double x, double cap) { return cap > 0 ? cap * std::tanh(x / cap) : x; }
 
   static Vector Product(const Vector& matrix, const Vector& x) {
     Vector out(matrix.size() / x.size());
@@ -61,18 +69,25 @@ class Reference {
     return x;
   }
 
+  // x · weightᵀ, with the bias where the model has one.
+  Vector Projection(const Vector& x, WeightRole weight, WeightRole bias, int layer) const {
+    Vector out = Product(Load(weight, layer), x);
+    if (config_.qkv_bias) Add(out, Load(bias, layer));
+    return out;
+  }
+
   void NormAndRotateHeads(Vector& x, WeightRole norm, int layer, int64_t position) const {
     const RopeConfig& rope = Group(layer).rope;
     const size_t d = static_cast<size_t>(config_.head_dim);
-    const Vector weight = Load(norm, layer);
+    const Vector weight = config_.qk_norm ? Load(norm, layer) : Vector();
     for (double* head = x.data(); head < x.data() + x.size(); head += d) {
-      NormInPlace(head, d, weight);
+      if (config_.qk_norm) NormInPlace(head, d, weight);
       for (size_t i = 0; i < d / 2; ++i) {
         const double divisor = rope.frequency_divisors.empty() ? 1 : rope.frequency_divisors[i];
         const double angle = static_cast<double>(position) *
                              std::pow(rope.base, -2.0 * static_cast<double>(i) / static_cast<double>(d)) /
                              divisor;
-        const double a = head[i], b = head[i + d / 2];
+        const double a = rope.magnitude * head[i], b = rope.magnitude * head[i + d / 2];
         head[i] = a * std::cos(angle) - b * std::sin(angle);
         head[i + d / 2] = b * std::cos(angle) + a * std::sin(angle);
       }
@@ -94,7 +109,7 @@ class Reference {
     const auto dot = [&](const auto* key) {
       double sum = 0;
       for (size_t i = 0; i < d; ++i) sum += query[i] * static_cast<double>(key[i]);
-      return sum * config_.query_scale;
+      return Capped(sum * config_.query_scale, config_.score_cap);
     };
     for (int64_t p = first; p < position; ++p) {
       stored_(p, layer, kv_head, 0, stored.data());
@@ -121,8 +136,9 @@ class Reference {
   void Layer(int layer, int64_t position, Vector& x) const {
     const size_t d = static_cast<size_t>(config_.head_dim);
     Vector h = Norm(x, WeightRole::kAttentionNorm, layer);
-    Vector q = Product(Load(WeightRole::kQuery, layer), h), k = Product(Load(WeightRole::kKey, layer), h);
-    Vector v = Product(Load(WeightRole::kValue, layer), h);
+    Vector q = Projection(h, WeightRole::kQuery, WeightRole::kQueryBias, layer);
+    Vector k = Projection(h, WeightRole::kKey, WeightRole::kKeyBias, layer);
+    Vector v = Projection(h, WeightRole::kValue, WeightRole::kValueBias, layer);
     NormAndRotateHeads(q, WeightRole::kQueryNorm, layer, position);
     NormAndRotateHeads(k, WeightRole::kKeyNorm, layer, position);
     RoundToBf16(k);
@@ -133,16 +149,25 @@ class Reference {
       const size_t kv = static_cast<size_t>(head / group) * d, at = static_cast<size_t>(head) * d;
       AttendHead(layer, position, head / group, &q[at], &k[kv], &v[kv], &attended[at]);
     }
-    Add(x, Norm(Product(Load(WeightRole::kAttentionOutput, layer), attended), WeightRole::kPostAttentionNorm,
-                layer));
+    AddBlock(x, Product(Load(WeightRole::kAttentionOutput, layer), attended), WeightRole::kPostAttentionNorm,
+             layer);
     h = Norm(x, WeightRole::kFfnNorm, layer);
     Vector gate = Product(Load(WeightRole::kGate, layer), h);
     const Vector up = Product(Load(WeightRole::kUp, layer), h);
     for (size_t i = 0; i < gate.size(); ++i) {
-      const double g = gate[i];
-      gate[i] = 0.5 * g * (1 + std::tanh(0.7978845608028654 * (g + 0.044715 * g * g * g))) * up[i];
+      gate[i] = Activated(gate[i]) * up[i];
     }
-    Add(x, Norm(Product(Load(WeightRole::kDown, layer), gate), WeightRole::kPostFfnNorm, layer));
+    AddBlock(x, Product(Load(WeightRole::kDown, layer), gate), WeightRole::kPostFfnNorm, layer);
+  }
+
+  double Activated(double g) const {
+    if (config_.activation == ActivationKind::kSilu) return g / (1 + std::exp(-g));
+    return 0.5 * g * (1 + std::tanh(0.7978845608028654 * (g + 0.044715 * g * g * g)));
+  }
+
+  // What a block adds to the residual stream.
+  void AddBlock(Vector& x, Vector update, WeightRole post_norm, int layer) const {
+    Add(x, config_.post_norms ? Norm(std::move(update), post_norm, layer) : update);
   }
 
   static void Add(Vector& x, const Vector& update) {
@@ -158,7 +183,6 @@ class Reference {
 
 std::vector<double> ReferenceLogits(const ModelSource& source, int32_t token, int64_t position,
                                     const StoredKv& stored) {
-  LONGSPAN_CHECK(source.config().family == "gemma3");
   return Reference(source, stored).Logits(token, position);
 }
 

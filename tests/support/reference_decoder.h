@@ -1,4 +1,4 @@
-// One decode step of a Gemma 3 model in float64, over KV given as a function. For checks of very long
+// One decode step of a model of any family in float64, over KV given as a function. For checks of very long
 // contexts.
 #pragma once
 

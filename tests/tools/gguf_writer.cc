@@ -10,8 +10,10 @@ namespace {
 
 constexpr size_t kAlignment = 32;
 constexpr uint32_t kTypeUint32 = 4;
+constexpr uint32_t kTypeInt32 = 5;
 constexpr uint32_t kTypeFloat32 = 6;
 constexpr uint32_t kTypeString = 8;
+constexpr uint32_t kTypeArray = 9;
 
 template <typename T>
 void Append(std::string* out, T value) {
@@ -21,6 +23,13 @@ void Append(std::string* out, T value) {
 void AppendString(std::string* out, const std::string& text) {
   Append(out, static_cast<uint64_t>(text.size()));
   out->append(text);
+}
+
+void AppendArrayHead(std::string* out, const std::string& key, uint32_t type, size_t count) {
+  AppendString(out, key);
+  Append(out, kTypeArray);
+  Append(out, type);
+  Append(out, static_cast<uint64_t>(count));
 }
 
 uint32_t TypeId(DType dtype) {
@@ -77,6 +86,24 @@ void GgufWriter::AddFloat32(const std::string& key, float value) {
   AppendString(&metadata_, key);
   Append(&metadata_, kTypeFloat32);
   Append(&metadata_, value);
+  ++num_keys_;
+}
+
+void GgufWriter::AddStrings(const std::string& key, const std::vector<std::string>& values) {
+  AppendArrayHead(&metadata_, key, kTypeString, values.size());
+  for (const std::string& value : values) AppendString(&metadata_, value);
+  ++num_keys_;
+}
+
+void GgufWriter::AddFloat32s(const std::string& key, const std::vector<float>& values) {
+  AppendArrayHead(&metadata_, key, kTypeFloat32, values.size());
+  for (const float value : values) Append(&metadata_, value);
+  ++num_keys_;
+}
+
+void GgufWriter::AddInt32s(const std::string& key, const std::vector<int32_t>& values) {
+  AppendArrayHead(&metadata_, key, kTypeInt32, values.size());
+  for (const int32_t value : values) Append(&metadata_, value);
   ++num_keys_;
 }
 

@@ -18,6 +18,9 @@ class GgufWriter {
   void AddString(const std::string& key, const std::string& value);
   void AddUint32(const std::string& key, uint32_t value);
   void AddFloat32(const std::string& key, float value);
+  void AddStrings(const std::string& key, const std::vector<std::string>& values);
+  void AddFloat32s(const std::string& key, const std::vector<float>& values);
+  void AddInt32s(const std::string& key, const std::vector<int32_t>& values);
 
   // `shape` has the outermost dimension first. Tensors are written in the order they are added.
   void AddTensor(const std::string& name, DType dtype, const std::vector<int64_t>& shape);

@@ -2,8 +2,7 @@
 // several layouts of ranks, and compares the logits: equal bits between layouts, and close to a float64
 // reference.
 //
-// usage: long_decode MODEL.gguf TOKENS [BOUND]   MODEL: gemma3 with F32 weights; BOUND: largest difference to
-// the
+// usage: long_decode MODEL.gguf TOKENS [BOUND]   MODEL: with F32 weights; BOUND: largest difference to the
 //        reference, in standard deviations of the logits (default 1e-3)
 #include <algorithm>
 #include <cmath>

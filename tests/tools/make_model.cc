@@ -12,7 +12,8 @@ int main(int argc, char** argv) {
   CLI::App app("Writes a GGUF model with random weights and no tokenizer");
   app.option_defaults()->always_capture_default();
   app.add_option("--out", out, "file to write")->required();
-  app.add_option("--family", spec.family, "model family")->check(CLI::IsMember({"llama", "gemma3"}));
+  app.add_option("--family", spec.family, "model family")
+      ->check(CLI::IsMember({"llama", "qwen2", "qwen3", "gemma2", "gemma3"}));
   app.add_option("--layers", spec.layers, "number of layers")->check(CLI::PositiveNumber);
   app.add_option("--hidden", spec.hidden, "hidden size")->check(CLI::PositiveNumber);
   app.add_option("--heads", spec.heads, "query heads")->check(CLI::PositiveNumber);
@@ -21,9 +22,9 @@ int main(int argc, char** argv) {
   app.add_option("--ffn", spec.ffn, "FFN size")->check(CLI::PositiveNumber);
   app.add_option("--vocab", spec.vocab, "vocabulary, tokens")->check(CLI::PositiveNumber);
   app.add_option("--context", spec.context, "longest context, tokens")->check(CLI::PositiveNumber);
-  app.add_option("--window", spec.window, "gemma3: window of sliding layers, tokens")
+  app.add_option("--window", spec.window, "gemma2, gemma3: window of sliding layers, tokens")
       ->check(CLI::PositiveNumber);
-  app.add_option("--pattern", spec.pattern, "gemma3: of so many layers the last is full")
+  app.add_option("--pattern", spec.pattern, "gemma2, gemma3: of so many layers the last is full")
       ->check(CLI::PositiveNumber);
   app.add_option("--seed", spec.seed, "seed of all weights");
   const std::map<std::string, longspan::DType> formats = {

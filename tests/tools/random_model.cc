@@ -181,9 +181,18 @@ std::vector<Matrix> LayerMatrices(const RandomModelSpec& spec) {
           {"ffn_down", spec.hidden, spec.ffn}};
 }
 
-void AddMetadata(const RandomModelSpec& spec, GgufWriter* writer) {
+struct FamilyParts {
+  const char* name;
+  bool qkv_bias, qk_norm, post_norms, window, score_cap, tied;
+};
+constexpr FamilyParts kFamilies[] = {
+    {"llama", false, false, false, false, false, false}, {"qwen2", true, false, false, false, false, false},
+    {"qwen3", false, true, false, false, false, false},  {"gemma2", false, false, true, true, true, true},
+    {"gemma3", false, true, true, true, false, true},
+};
+
+void AddMetadata(const RandomModelSpec& spec, const FamilyParts& family, GgufWriter* writer) {
   const std::string prefix = absl::StrCat(spec.family, ".");
-  const bool gemma3 = spec.family == "gemma3";
   writer->AddString("general.architecture", spec.family);
   writer->AddString("general.name", absl::StrCat("random-", spec.family));
   writer->AddUint32(prefix + "block_count", static_cast<uint32_t>(spec.layers));
@@ -194,9 +203,14 @@ void AddMetadata(const RandomModelSpec& spec, GgufWriter* writer) {
   writer->AddUint32(prefix + "attention.head_count_kv", static_cast<uint32_t>(spec.kv_heads));
   writer->AddUint32(prefix + "attention.key_length", static_cast<uint32_t>(spec.head_dim));
   writer->AddUint32(prefix + "attention.value_length", static_cast<uint32_t>(spec.head_dim));
-  writer->AddFloat32(prefix + "attention.layer_norm_rms_epsilon", gemma3 ? 1e-6f : 1e-5f);
-  writer->AddFloat32(prefix + "rope.freq_base", gemma3 ? 1e6f : 5e5f);
-  if (gemma3) {
+  writer->AddFloat32(prefix + "attention.layer_norm_rms_epsilon", family.post_norms ? 1e-6f : 1e-5f);
+  writer->AddFloat32(prefix + "rope.freq_base", family.post_norms ? 1e6f : 5e5f);
+  if (family.score_cap) {
+    // Near the scores and logits that random weights give, so that they count.
+    writer->AddFloat32(prefix + "attn_logit_softcapping", 2.0f);
+    writer->AddFloat32(prefix + "final_logit_softcapping", 3.0f);
+  }
+  if (family.window) {
     writer->AddUint32(prefix + "attention.sliding_window", static_cast<uint32_t>(spec.window));
     writer->AddUint32(prefix + "attention.sliding_window_pattern", static_cast<uint32_t>(spec.pattern));
   }
@@ -211,6 +225,7 @@ class TensorList {
     const DType dtype = columns % Traits(spec_.format).block_elements == 0 ? spec_.format : DType::kF16;
     Add(name, dtype, {rows, columns}, 0.0f, 1.0f / std::sqrt(static_cast<float>(columns)));
   }
+  void AddBias(const std::string& name, int64_t size) { Add(name, DType::kF32, {size}, 0.0f, 0.5f); }
   void AddNorm(const std::string& name, int64_t size) { Add(name, DType::kF32, {size}, 1.0f, 0.1f); }
 
   void Fill(size_t tensor, std::span<std::byte> out) {
@@ -240,26 +255,35 @@ class TensorList {
 }  // namespace
 
 absl::Status WriteRandomModel(const RandomModelSpec& spec, const std::string& path) {
-  if (spec.family != "llama" && spec.family != "gemma3") {
-    return absl::InvalidArgumentError(absl::StrCat("family ", spec.family, " is neither llama nor gemma3"));
+  const auto* family = std::find_if(std::begin(kFamilies), std::end(kFamilies),
+                                    [&](const FamilyParts& parts) { return parts.name == spec.family; });
+  if (family == std::end(kFamilies)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("family ", spec.family, " is none of llama, qwen2, qwen3, gemma2 and gemma3"));
   }
-  const bool gemma3 = spec.family == "gemma3";
   GgufWriter writer;
-  AddMetadata(spec, &writer);
+  AddMetadata(spec, *family, &writer);
   TensorList tensors(spec, &writer);
   tensors.AddMatrix("token_embd.weight", spec.vocab, spec.hidden);
   tensors.AddNorm("output_norm.weight", spec.hidden);
-  if (!gemma3) tensors.AddMatrix("output.weight", spec.vocab, spec.hidden);
+  if (!family->tied) tensors.AddMatrix("output.weight", spec.vocab, spec.hidden);
   for (int layer = 0; layer < spec.layers; ++layer) {
     const std::string prefix = absl::StrCat("blk.", layer, ".");
     for (const Matrix& matrix : LayerMatrices(spec)) {
       tensors.AddMatrix(absl::StrCat(prefix, matrix.name, ".weight"), matrix.rows, matrix.columns);
     }
+    if (family->qkv_bias) {
+      tensors.AddBias(prefix + "attn_q.bias", int64_t{spec.heads} * spec.head_dim);
+      tensors.AddBias(prefix + "attn_k.bias", int64_t{spec.kv_heads} * spec.head_dim);
+      tensors.AddBias(prefix + "attn_v.bias", int64_t{spec.kv_heads} * spec.head_dim);
+    }
     tensors.AddNorm(prefix + "attn_norm.weight", spec.hidden);
     tensors.AddNorm(prefix + "ffn_norm.weight", spec.hidden);
-    if (!gemma3) continue;
-    tensors.AddNorm(prefix + "attn_q_norm.weight", spec.head_dim);
-    tensors.AddNorm(prefix + "attn_k_norm.weight", spec.head_dim);
+    if (family->qk_norm) {
+      tensors.AddNorm(prefix + "attn_q_norm.weight", spec.head_dim);
+      tensors.AddNorm(prefix + "attn_k_norm.weight", spec.head_dim);
+    }
+    if (!family->post_norms) continue;
     tensors.AddNorm(prefix + "post_attention_norm.weight", spec.hidden);
     tensors.AddNorm(prefix + "post_ffw_norm.weight", spec.hidden);
   }

@@ -10,7 +10,7 @@
 namespace longspan {
 
 struct RandomModelSpec {
-  std::string family = "llama";  // or "gemma3"
+  std::string family = "llama";  // or qwen2, qwen3, gemma2, gemma3
   int layers = 2;
   int64_t hidden = 256;
   int heads = 4;
@@ -20,8 +20,8 @@ struct RandomModelSpec {
   int64_t vocab = 1024;
   int64_t context = 4096;      // tokens
   DType format = DType::kF32;  // F32, F16, BF16, Q8_0, Q5_0, Q4_K or Q6_K
-  int64_t window = 512;        // Gemma 3: of sliding layers, tokens
-  int64_t pattern = 6;         // Gemma 3: of so many layers the last is full
+  int64_t window = 512;        // Gemma: of sliding layers, tokens
+  int64_t pattern = 6;         // Gemma: of so many layers the last is full
   uint64_t seed = 1;           // the same specification writes the same bytes
 };
 
