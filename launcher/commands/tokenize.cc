@@ -12,7 +12,6 @@
 #include "launcher/model_options.h"
 #include "launcher/option_parsers.h"
 #include "launcher/text_files.h"
-#include "runtime/model/model_source.h"
 #include "runtime/tokenizer/tokenizer.h"
 
 namespace longspan {
@@ -64,8 +63,7 @@ class TokenizeCommand final : public Command {
   absl::StatusOr<int> Run(const RankEnv& env) override {
     if (env.rank != 0) return 0;
     LONGSPAN_ASSIGN_OR_RETURN(const std::vector<Input> inputs, ReadInputs());
-    LONGSPAN_ASSIGN_OR_RETURN(const std::unique_ptr<ModelSource> source, ModelSource::Open(model_));
-    LONGSPAN_ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> tokenizer, Tokenizer::Create(*source));
+    LONGSPAN_ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> tokenizer, Tokenizer::Open(model_));
     for (const Input& input : inputs) {
       LONGSPAN_ASSIGN_OR_RETURN(const std::string line,
                                 decode_ ? Decode(*tokenizer, input) : Encode(*tokenizer, input));

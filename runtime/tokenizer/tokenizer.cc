@@ -1,5 +1,8 @@
 #include "runtime/tokenizer/tokenizer.h"
 
+#include <filesystem>
+#include <system_error>
+
 #include "kernels/status_macros.h"
 #include "runtime/model/model_source.h"
 #include "runtime/tokenizer/gguf_tokenizer.h"
@@ -8,10 +11,25 @@
 
 namespace longspan {
 
-absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::Create(const ModelSource& source) {
-  if (source.gguf() == nullptr) return CreateHuggingFaceTokenizer(source.path());
-  LONGSPAN_ASSIGN_OR_RETURN(const GgufVocabulary vocabulary, ReadGgufVocabulary(*source.gguf()));
+namespace {
+
+absl::StatusOr<std::unique_ptr<Tokenizer>> CreateFromGguf(const GgufFile& file) {
+  LONGSPAN_ASSIGN_OR_RETURN(const GgufVocabulary vocabulary, ReadGgufVocabulary(file));
   return CreateGgufTokenizer(vocabulary);
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::Create(const ModelSource& source) {
+  return source.gguf() == nullptr ? CreateHuggingFaceTokenizer(source.path())
+                                  : CreateFromGguf(*source.gguf());
+}
+
+absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::Open(const std::string& path) {
+  std::error_code error;
+  if (std::filesystem::is_directory(path, error)) return CreateHuggingFaceTokenizer(path);
+  LONGSPAN_ASSIGN_OR_RETURN(const std::unique_ptr<GgufFile> file, GgufFile::Open(path));
+  return CreateFromGguf(*file);
 }
 
 StreamDecoder::StreamDecoder(const Tokenizer& tokenizer, bool at_start)

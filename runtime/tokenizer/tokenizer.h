@@ -29,6 +29,9 @@ class Tokenizer {
   // From the model's own files: GGUF metadata (tokenizer.ggml.*) or tokenizer.json. A kind that is not
   // supported is an Unimplemented error that names it; such a model still runs on token ids.
   static absl::StatusOr<std::unique_ptr<Tokenizer>> Create(const ModelSource& source);
+  // The same from a GGUF file or a Hugging Face folder that need not hold a model: its weights are not looked
+  // at.
+  static absl::StatusOr<std::unique_ptr<Tokenizer>> Open(const std::string& path);
 
   virtual absl::StatusOr<std::vector<int32_t>> Encode(std::string_view text,
                                                       const EncodeOptions& options) const = 0;
