@@ -111,7 +111,9 @@ inline I32 ISet1(int32_t x) {
   return MapInt([&](int) { return x; });
 }
 inline I32 IAdd(const I32& a, const I32& b) {
-  return MapInt([&](int i) { return a.v[i] + b.v[i]; });
+  return MapInt([&](int i) {
+    return static_cast<int32_t>(static_cast<uint32_t>(a.v[i]) + static_cast<uint32_t>(b.v[i]));
+  });
 }
 inline I32 ISub(const I32& a, const I32& b) {
   return MapInt([&](int i) {
@@ -120,7 +122,7 @@ inline I32 ISub(const I32& a, const I32& b) {
 }
 template <int kBits>
 inline I32 IShiftLeft(const I32& a) {
-  return MapInt([&](int i) { return a.v[i] * (1 << kBits); });
+  return MapInt([&](int i) { return static_cast<int32_t>(static_cast<uint32_t>(a.v[i]) << kBits); });
 }
 inline I32 ILoad(const int32_t* p) {
   return MapInt([&](int i) { return p[i]; });

@@ -10,10 +10,14 @@
 #include "absl/strings/str_cat.h"
 #include "kernels/check.h"
 #include "kernels/status_macros.h"
+#include "runtime/tokenizer/oniguruma_syntax.h"
 #include "runtime/tokenizer/utf8.h"
 
 namespace longspan {
 namespace {
+
+// \C would match a part of a character.
+constexpr uint32_t kSyntax = PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C;
 
 std::string ErrorText(int code) {
   std::array<PCRE2_UCHAR, 256> text{};
@@ -59,33 +63,36 @@ class MatchState {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Regex>> Regex::CompileWith(std::string_view pattern, uint32_t options) {
+absl::StatusOr<std::unique_ptr<Regex>> Regex::CompileWith(std::string_view pattern,
+                                                          std::string_view translated, uint32_t options) {
   int error = 0;
   PCRE2_SIZE offset = 0;
-  pcre2_code* code = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(pattern.data()), pattern.size(), options,
-                                   &error, &offset, nullptr);
+  const std::unique_ptr<pcre2_compile_context, decltype(&pcre2_compile_context_free)> context(
+      pcre2_compile_context_create(nullptr), pcre2_compile_context_free);
+  LONGSPAN_CHECK(context != nullptr);
+  pcre2_set_newline(context.get(), PCRE2_NEWLINE_LF);
+  pcre2_code* code = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(translated.data()), translated.size(),
+                                   options, &error, &offset, context.get());
   if (code == nullptr) {
     return absl::UnimplementedError(absl::StrCat("the regular expression '", std::string(pattern),
-                                                 "' cannot be used: ", ErrorText(error), " at offset ",
-                                                 offset));
+                                                 "' cannot be used: ", ErrorText(error)));
   }
   pcre2_jit_compile(code, PCRE2_JIT_COMPLETE);  // where it cannot be done, matching is only slower
   return std::unique_ptr<Regex>(new Regex(std::string(pattern), code));
 }
 
 absl::StatusOr<std::unique_ptr<Regex>> Regex::Compile(std::string_view pattern) {
-  // Class intersection in the dialect of these files; for PCRE2 two plain characters.
-  if (pattern.find("&&") != pattern.npos) {
-    return absl::UnimplementedError(
-        absl::StrCat("the regular expression '", std::string(pattern),
-                     "' intersects character classes (&&), which is not supported"));
-  }
-  return CompileWith(pattern, PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C);
+  LONGSPAN_ASSIGN_OR_RETURN(const std::string translated, OnigurumaToPcre2(pattern));
+  return CompileWith(pattern, translated, kSyntax);
+}
+
+bool Regex::CanCompile(std::string_view pcre2_pattern) {
+  return CompileWith(pcre2_pattern, pcre2_pattern, kSyntax).ok();
 }
 
 absl::StatusOr<std::unique_ptr<Regex>> Regex::CompileLiteral(std::string_view text) {
   LONGSPAN_CHECK(!text.empty());
-  return CompileWith(text, PCRE2_UTF | PCRE2_LITERAL);
+  return CompileWith(text, text, PCRE2_UTF | PCRE2_LITERAL);
 }
 
 Regex::~Regex() { pcre2_code_free(code_); }

@@ -23,12 +23,13 @@ struct TextRange {
 
 class Regex {
  public:
-  // Unicode character properties and classes; ^ and $ also match at line ends, as in the expressions that
-  // tokenizer.json files carry. One that PCRE2 cannot compile or would read differently is an Unimplemented
-  // error that quotes it.
+  // An expression as tokenizer.json files carry them (see oniguruma_syntax.h). One that cannot be compiled is
+  // an Unimplemented error that quotes it.
   static absl::StatusOr<std::unique_ptr<Regex>> Compile(std::string_view pattern);
   // Matches the text itself, which must not be empty.
   static absl::StatusOr<std::unique_ptr<Regex>> CompileLiteral(std::string_view text);
+  // Whether PCRE2 itself takes the expression.
+  static bool CanCompile(std::string_view pcre2_pattern);
   ~Regex();
   Regex(const Regex&) = delete;
   Regex& operator=(const Regex&) = delete;
@@ -39,7 +40,8 @@ class Regex {
 
  private:
   Regex(std::string pattern, pcre2_real_code_8* code) : pattern_(std::move(pattern)), code_(code) {}
-  static absl::StatusOr<std::unique_ptr<Regex>> CompileWith(std::string_view pattern, uint32_t options);
+  static absl::StatusOr<std::unique_ptr<Regex>> CompileWith(std::string_view pattern,
+                                                            std::string_view translated, uint32_t options);
 
   std::string pattern_;
   pcre2_real_code_8* code_;
