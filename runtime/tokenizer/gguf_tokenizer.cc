@@ -183,8 +183,10 @@ absl::StatusOr<TokenizerParts> MakeBytePairParts(const GgufVocabulary& vocabular
     parts.added.Add({.content = std::string(vocabulary.tokens[id]), .id = static_cast<int32_t>(id)});
   }
   LONGSPAN_ASSIGN_OR_RETURN(parts.model, MakeBpeModel(vocabulary, *rule));
-  LONGSPAN_ASSIGN_OR_RETURN(std::unique_ptr<Regex> pattern, Regex::Compile(rule->pattern));
-  parts.pre_tokenizer.Add(MakeSplit(std::move(pattern), SplitBehavior::kIsolated, /*invert=*/false));
+  for (const std::string_view pattern : rule->patterns) {
+    LONGSPAN_ASSIGN_OR_RETURN(std::unique_ptr<Regex> regex, Regex::Compile(pattern));
+    parts.pre_tokenizer.Add(MakeSplit(std::move(regex), SplitBehavior::kIsolated, /*invert=*/false));
+  }
   if (rule->normalizes) parts.normalizer.Add(MakeNfc());
   return parts;
 }

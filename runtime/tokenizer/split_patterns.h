@@ -1,5 +1,5 @@
-// The rules by which well-known byte-level vocabularies cut a text, under the names that GGUF files give
-// them.
+// The rules by which published byte-level vocabularies cut a text, under the names that GGUF files give them
+// (tokenizer.ggml.pre). The expressions are those of the models' own tokenizer.json files.
 #pragma once
 
 #include <span>
@@ -9,10 +9,11 @@ namespace longspan {
 
 struct SplitRule {
   std::string_view name;
-  std::string_view pattern;  // a regular expression; each match is a piece
-  bool normalizes;           // the text is brought to NFC first
-  bool ignores_merges;       // a piece that is a token needs no merges
-  bool adds_bos;             // where the file does not say
+  std::span<const std::string_view>
+      patterns;                 // each match is a piece; each looks at what the ones before it left
+  bool normalizes = false;      // the text is brought to NFC first
+  bool ignores_merges = false;  // a piece that is a token needs no merges
+  bool adds_bos = false;        // where the file does not say
 };
 
 // Words with the space before them, numbers, other signs, white space.
