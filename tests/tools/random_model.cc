@@ -79,20 +79,23 @@ void FillQ8_0(Random& random, float deviation, std::span<std::byte> block) {
   for (std::byte& value : block.subspan(2)) value = value == std::byte{0x80} ? std::byte{0x81} : value;
 }
 
+// d (F16), 32 values of 4 bits.
+void FillQ4_0(Random& random, float deviation, std::span<std::byte> block) {
+  Store(block.data(), ToF16(deviation / kDeviation4Bits * random.Uniform(0.75f, 1.25f)));
+  random.Fill(block.subspan(2));
+}
+
 // d (F16), the fifth bits, the low four bits.
 void FillQ5_0(Random& random, float deviation, std::span<std::byte> block) {
   Store(block.data(), ToF16(deviation / kDeviation5Bits * random.Uniform(0.75f, 1.25f)));
   random.Fill(block.subspan(2));
 }
 
-// d, dmin (F16), eight scales and eight minima of six bits, 256 values of four bits: d·scale·q −
+// The head of Q4_K and Q5_K: d, dmin (F16), eight scales and eight minima of six bits; values are d·scale·q −
 // dmin·minimum.
-void FillQ4_K(Random& random, float deviation, std::span<std::byte> block) {
-  constexpr float kMeanScale = 50.0f;
-  constexpr float kMeanValue = 7.5f;
-  const float d = deviation / (kDeviation4Bits * kMeanScale);
+void FillSuperBlockHead(Random& random, float d, float mean_value, std::span<std::byte> block) {
   Store(block.data(), ToF16(d));
-  Store(block.data() + 2, ToF16(d * kMeanValue));
+  Store(block.data() + 2, ToF16(d * mean_value));
   int scales[8];
   int minima[8];
   for (int i = 0; i < 8; ++i) {
@@ -105,6 +108,18 @@ void FillQ4_K(Random& random, float deviation, std::span<std::byte> block) {
     packed[i + 4] = static_cast<std::byte>(minima[i] | (minima[i + 4] >> 4) << 6);
     packed[i + 8] = static_cast<std::byte>((scales[i + 4] & 15) | (minima[i + 4] & 15) << 4);
   }
+}
+constexpr float kMeanSuperScale = 50.0f;
+
+// The head, 256 values of four bits.
+void FillQ4_K(Random& random, float deviation, std::span<std::byte> block) {
+  FillSuperBlockHead(random, deviation / (kDeviation4Bits * kMeanSuperScale), 7.5f, block);
+  random.Fill(block.subspan(16));
+}
+
+// The head, 256 fifth bits, 256 values of four bits.
+void FillQ5_K(Random& random, float deviation, std::span<std::byte> block) {
+  FillSuperBlockHead(random, deviation / (kDeviation5Bits * kMeanSuperScale), 15.5f, block);
   random.Fill(block.subspan(16));
 }
 
@@ -150,11 +165,17 @@ void FillTensor(Random& random, DType dtype, float mean, float deviation, std::s
     case DType::kQ8_0:
       fill_block = FillQ8_0;
       break;
+    case DType::kQ4_0:
+      fill_block = FillQ4_0;
+      break;
     case DType::kQ5_0:
       fill_block = FillQ5_0;
       break;
     case DType::kQ4_K:
       fill_block = FillQ4_K;
+      break;
+    case DType::kQ5_K:
+      fill_block = FillQ5_K;
       break;
     case DType::kQ6_K:
       fill_block = FillQ6_K;
@@ -238,6 +259,11 @@ class TensorList {
 };
 
 }  // namespace
+
+void FillRandomMatrix(DType dtype, int64_t columns, uint64_t seed, std::span<std::byte> out) {
+  Random random(seed);
+  FillTensor(random, dtype, 0.0f, 1.0f / std::sqrt(static_cast<float>(columns)), out);
+}
 
 absl::Status WriteRandomModel(const RandomModelSpec& spec, const std::string& path) {
   if (spec.family != "llama" && spec.family != "gemma3") {
