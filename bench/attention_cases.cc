@@ -171,8 +171,8 @@ void RunShape(const std::string& name, const AttentionShape& shape, const std::v
     timed.run = [&work = *works.back()] { work.Run(); };
     timed.bytes = static_cast<double>(kv->bytes_of_layer());
     timed.footprint_bytes = options.footprint_bytes;
-    timed.operations = 4.0 * shape.VisibleKeys() * shape.NumHeads() * shape.heads.head_dim;
-    timed.arithmetic = {Roof::kF32Fma, Roof::kBf16Dot};
+    timed.arithmetic = {{4.0 * shape.VisibleKeys() * shape.NumHeads() * shape.heads.head_dim,
+                         {Roof::kF32Fma, Roof::kBf16Dot}}};
     cases.push_back(std::move(timed));
   }
   measurement.Run(cases);

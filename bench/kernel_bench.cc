@@ -1,11 +1,13 @@
 // longspan_kernel_bench: the CPU backend's matrix products and attention, each as a share of what bounds it.
+#include <algorithm>
 #include <cstdio>
-#include <regex>
+#include <optional>
 #include <string>
 
 #include <CLI/CLI.hpp>
 
 #include "bench/kernel_cases.h"
+#include "bench/options.h"
 #include "bench/report.h"
 #include "kernels/check.h"
 #include "kernels/cpu/cpu_backend.h"
@@ -28,8 +30,8 @@ std::vector<BoundBackend> MakeBackends(const std::vector<int>& thread_counts, co
 
 int Main(int argc, char** argv) {
   MeasurementOptions options;
+  OutputOptions output;
   KernelCaseOptions case_options;
-  std::string json_path;
   const std::vector<int> cpus = AvailableCpus();
   const int num_cpus = static_cast<int>(cpus.size());
   if (num_cpus == 1) options.thread_counts = {1};
@@ -40,27 +42,13 @@ int Main(int argc, char** argv) {
   app.add_option("--threads", options.thread_counts, "numbers of threads, bound to CPUs")
       ->delimiter(',')
       ->check(CLI::Range(1, num_cpus));
-  app.add_option("--filter", options.filter,
-                 "regular expression, found anywhere in a name, such as 'Q4_K/2048x8192/rows=1/threads=2' or "
-                 "'^roof'");
-  app.add_option("--rounds", options.rounds, "rounds; figures are medians")->check(CLI::Range(1, 1000));
   app.add_option("--footprint", case_options.footprint_bytes,
                  "bytes of weights or KV gone through before the first is used again; K, M, G")
-      ->transform(CLI::AsSizeValue(false));
-  app.add_option("--json", json_path, "file for the results");
-  CLI11_PARSE(app, argc, argv);
+      ->transform(CLI::AsSizeValue(false))
+      ->check(CLI::Range(size_t{1}, Roofs::kLargestRead));
+  AddCommonOptions(app, "Q4_K/2048x8192/rows=1/threads=2", &options, &output);
+  if (const std::optional<int> code = ParseOptions(app, argc, argv)) return *code;
   std::sort(options.thread_counts.begin(), options.thread_counts.end());
-  if (case_options.footprint_bytes > Roofs::kLargestRead) {
-    std::fprintf(stderr, "longspan_kernel_bench: --footprint %zu: at most %zu\n",
-                 case_options.footprint_bytes, Roofs::kLargestRead);
-    return 2;
-  }
-  try {
-    std::regex check(options.filter);
-  } catch (const std::regex_error& error) {
-    std::fprintf(stderr, "longspan_kernel_bench: --filter %s: %s\n", options.filter.c_str(), error.what());
-    return 2;
-  }
 
   std::printf("%s, %d CPUs, kernels %s, median of %d rounds, footprint %zu MiB\n", ProcessorName().c_str(),
               num_cpus, std::string(Name(DetectIsa())).c_str(), options.rounds,
@@ -71,16 +59,7 @@ int Main(int argc, char** argv) {
   measurement.RunRoofs();
   RunLinearCases(backends, case_options, measurement);
   RunAttentionCases(backends, case_options, measurement);
-  std::printf("other programs kept %.2f CPUs busy meanwhile%s\n", load.Cpus(),
-              load.Cpus() > 0.1 ? ": not a quiet machine, rerun for figures to keep" : "");
-  if (measurement.results().empty()) {
-    std::fprintf(stderr, "longspan_kernel_bench: --filter %s: matches nothing\n", options.filter.c_str());
-    return 2;
-  }
-  if (json_path.empty()) return 0;
-  const absl::Status written = WriteJson(json_path, measurement, num_cpus, load.Cpus());
-  if (!written.ok()) std::fprintf(stderr, "longspan_kernel_bench: %s\n", written.ToString().c_str());
-  return written.ok() ? 0 : 1;
+  return Finish("longspan_kernel_bench", output.json_path, {}, measurement, load.Cpus());
 }
 
 }  // namespace

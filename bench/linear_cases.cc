@@ -20,12 +20,6 @@ struct Shape {
 };
 constexpr Shape kShapes[] = {{2048, 2048, 1}, {2048, 8192, kReductionWays}, {640, 2048, kReductionWays}};
 
-std::vector<Roof> ArithmeticOf(DType format) {
-  if (IsBlockFormat(format)) return {Roof::kInt8Dot};
-  if (format == DType::kF32) return {Roof::kF32Fma};
-  return {Roof::kF32Fma, Roof::kBf16Dot};
-}
-
 DeviceBuffer Allocate(Backend& backend, size_t bytes) {
   auto buffer = backend.device().Allocate(bytes);
   LONGSPAN_CHECK(buffer.ok());
@@ -100,8 +94,7 @@ void RunShape(DType format, const Shape& shape, const std::vector<BoundBackend>&
       };
       timed.bytes = static_cast<double>(work->weight_bytes());
       timed.footprint_bytes = options.footprint_bytes;
-      timed.operations = 2.0 * static_cast<double>(shape.outputs * shape.inputs * rows);
-      timed.arithmetic = ArithmeticOf(format);
+      timed.arithmetic = {{2.0 * static_cast<double>(shape.outputs * shape.inputs * rows), RoofsOf(format)}};
       cases.push_back(std::move(timed));
     }
   }

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstdio>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "kernels/check.h"
@@ -17,9 +18,42 @@ double Now() {
 
 double Median(std::vector<double> values) {
   LONGSPAN_CHECK(!values.empty());
-  const auto middle = values.begin() + static_cast<int64_t>(values.size() / 2);
-  std::nth_element(values.begin(), middle, values.end());
-  return *middle;
+  std::sort(values.begin(), values.end());
+  const size_t middle = values.size() / 2;
+  return values.size() % 2 == 1 ? values[middle] : (values[middle - 1] + values[middle]) / 2;
+}
+
+// The least time that a case can take with the roofs of one round.
+struct Bound {
+  double seconds = 0;  // 0: no roof is known
+  std::string name;
+  double work = 0;  // what binds, of one run: bytes, or operations
+  std::string_view unit;
+};
+
+template <typename RateOf>
+Bound ComputeBound(const Case& timed, RateOf rate_of) {
+  Bound bound;
+  for (const Arithmetic& part : timed.arithmetic) {
+    Roof fastest = part.roofs.front();
+    for (Roof roof : part.roofs) fastest = rate_of(roof) > rate_of(fastest) ? roof : fastest;
+    if (part.operations == 0) continue;
+    if (rate_of(fastest) == 0) {  // without a roof for a part there is none for the whole
+      bound = {};
+      break;
+    }
+    bound.seconds += part.operations / rate_of(fastest);
+    bound.work += part.operations;
+    bound.unit = Traits(fastest).unit;
+    const std::string name(Traits(fastest).name);
+    if (!absl::StrContains(bound.name, name))
+      absl::StrAppend(&bound.name, bound.name.empty() ? "" : " + ", name);
+  }
+  if (timed.bytes > 0 && timed.bytes / rate_of(Roof::kRead) > bound.seconds) {
+    bound = {timed.bytes / rate_of(Roof::kRead), std::string(Traits(Roof::kRead).name), timed.bytes,
+             Traits(Roof::kRead).unit};
+  }
+  return bound;
 }
 
 }  // namespace
@@ -46,9 +80,10 @@ void Measurement::RunRoofs() {
       Result result;
       result.name = name;
       result.threads = threads;
-      result.bound = roof;
       result.is_roof = true;
-      result.rate = Median(rates);
+      result.bound = Traits(roof).name;
+      result.unit = Traits(roof).unit;
+      result.rate = Median(rates) * 1e-9;
       Report(result);
     }
   };
@@ -62,18 +97,27 @@ void Measurement::RunRoofs() {
   }
 }
 
+Measurement::RoundRoofs::key_type Measurement::Key(const Case& timed, Roof roof) {
+  const size_t bytes = roof == Roof::kRead ? std::min(timed.footprint_bytes, Roofs::kLargestRead) : 0;
+  return {roof, {timed.threads, bytes}};
+}
+
 void Measurement::MeasureRoofs(const Case& timed, RoundRoofs& roofs) {
-  if (timed.bytes > 0 && !roofs.contains({Roof::kRead, timed.threads})) {
-    const size_t bytes = std::min(timed.footprint_bytes, Roofs::kLargestRead);
-    roofs[{Roof::kRead, timed.threads}] = roofs_.Read(bytes, timed.threads);
+  std::vector<Roof> needed;
+  if (timed.bytes > 0) needed.push_back(Roof::kRead);
+  for (const Arithmetic& part : timed.arithmetic) {
+    needed.insert(needed.end(), part.roofs.begin(), part.roofs.end());
   }
-  for (Roof roof : timed.arithmetic) {
-    if (!roofs.contains({roof, timed.threads}))
-      roofs[{roof, timed.threads}] = roofs_.Arithmetic(roof, timed.threads);
+  for (Roof roof : needed) {
+    const auto key = Key(timed, roof);
+    if (roofs.contains(key)) continue;
+    roofs[key] = roof == Roof::kRead ? roofs_.Read(key.second.second, timed.threads)
+                                     : roofs_.Arithmetic(roof, timed.threads);
   }
 }
 
-double Measurement::TimeRun(const Case& timed) const {
+double Measurement::TimeSample(const Case& timed) const {
+  if (timed.prepare) timed.prepare();
   const double begin = Now();
   double elapsed = 0;
   int64_t runs = 0;
@@ -88,11 +132,15 @@ double Measurement::TimeRun(const Case& timed) const {
 void Measurement::Run(const std::vector<Case>& cases) {
   std::vector<std::vector<double>> seconds(cases.size());
   std::vector<RoundRoofs> roofs(static_cast<size_t>(options_.rounds));
-  for (const Case& timed : cases) timed.run();
+  for (const Case& timed : cases) {
+    if (!options_.warm_up) break;
+    if (timed.prepare) timed.prepare();
+    timed.run();
+  }
   for (RoundRoofs& round : roofs) {
     for (size_t i = 0; i < cases.size(); ++i) {
       MeasureRoofs(cases[i], round);
-      seconds[i].push_back(TimeRun(cases[i]));
+      seconds[i].push_back(TimeSample(cases[i]));
     }
   }
   for (size_t i = 0; i < cases.size(); ++i) Report(Summarize(cases[i], seconds[i], roofs));
@@ -100,43 +148,34 @@ void Measurement::Run(const std::vector<Case>& cases) {
 
 Result Measurement::Summarize(const Case& timed, const std::vector<double>& seconds,
                               const std::vector<RoundRoofs>& rounds) const {
-  const auto rates_of = [&](Roof roof) {
-    std::vector<double> rates;
-    for (const RoundRoofs& round : rounds) rates.push_back(round.at({roof, timed.threads}));
-    return rates;
+  const auto bound_in = [&](const RoundRoofs& round) {
+    return ComputeBound(timed, [&](Roof roof) { return round.at(Key(timed, roof)); });
   };
+  const auto median_of = [&](Roof roof) {
+    std::vector<double> rates;
+    for (const RoundRoofs& round : rounds) rates.push_back(round.at(Key(timed, roof)));
+    return Median(rates);
+  };
+  const Bound bound = ComputeBound(timed, median_of);
+  std::vector<double> shares;
+  for (size_t i = 0; i < rounds.size(); ++i) shares.push_back(bound_in(rounds[i]).seconds / seconds[i]);
   Result result;
   result.name = timed.name;
   result.threads = timed.threads;
   result.seconds = Median(seconds);
-  for (Roof roof : timed.arithmetic) {
-    const double rate = Median(rates_of(roof));
-    if (rate > result.roof_rate) {
-      result.bound = roof;
-      result.roof_rate = rate;
-    }
-  }
-  double work = timed.operations;
-  if (timed.bytes > 0) {
-    const double rate = Median(rates_of(Roof::kRead));
-    if (result.roof_rate == 0 || timed.bytes / rate > timed.operations / result.roof_rate) {
-      result.bound = Roof::kRead;
-      result.roof_rate = rate;
-      work = timed.bytes;
-    }
-  }
-  result.rate = work / result.seconds;
-  if (result.roof_rate == 0) return result;
-  std::vector<double> shares = rates_of(result.bound);
-  for (size_t i = 0; i < shares.size(); ++i) shares[i] = work / seconds[i] / shares[i];
+  result.bound = bound.name;
+  result.unit = timed.unit.empty() ? std::string(bound.unit) : timed.unit;
+  const double amount = timed.unit.empty() ? bound.work * 1e-9 : timed.amount;
+  result.rate = amount / result.seconds;
+  result.roof_rate = bound.seconds > 0 ? amount / bound.seconds : 0;
   result.share = Median(shares);
+  if (timed.communication) result.communication = timed.communication();
   return result;
 }
 
 void Measurement::Report(const Result& result) {
-  const RoofTraits& traits = Traits(result.bound);
   const auto rate_text = [&](double rate) {
-    return rate == 0 ? "none" : absl::StrFormat("%.1f %s", rate * 1e-9, std::string(traits.unit));
+    return rate == 0 ? "none" : absl::StrFormat("%.1f %s", rate, result.unit);
   };
   std::string line = absl::StrFormat("%-66s", NameWithThreads(result.name, result.threads));
   if (result.is_roof) {
@@ -145,7 +184,9 @@ void Measurement::Report(const Result& result) {
     absl::StrAppendFormat(&line, " %7.3f ms %16s %16s", result.seconds * 1e3, rate_text(result.rate),
                           rate_text(result.roof_rate));
     if (result.roof_rate > 0)
-      absl::StrAppendFormat(&line, " %4.0f %% of %s", result.share * 100, std::string(traits.name));
+      absl::StrAppendFormat(&line, " %4.0f %% of %s", result.share * 100, result.bound);
+    if (result.communication)
+      absl::StrAppendFormat(&line, ", communication %.0f %%", *result.communication * 100);
   }
   std::printf("%s\n", line.c_str());
   std::fflush(stdout);

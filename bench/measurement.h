@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <functional>
 #include <map>
+#include <optional>
 #include <regex>
 #include <string>
 #include <utility>
@@ -13,28 +14,41 @@
 
 namespace longspan::bench {
 
-// Something to time, and what it takes at least: `bytes` read and `operations` done. The slower of the two is
-// its bound.
+// Operations, and the roofs of which the fastest bounds them.
+struct Arithmetic {
+  double operations = 0;
+  std::vector<Roof> roofs;
+};
+
+// Something to time, and what it takes at least: bytes to read, and operations of one kind or several, one
+// after the other. The slower of reading and computing is its bound.
 struct Case {
-  std::string name;  // without the number of threads
-  int threads = 1;
+  std::string name;               // without the number of threads
+  int threads = 1;                // those of the roofs too
+  std::function<void()> prepare;  // before each sample, not timed; may be empty
   std::function<void()> run;
   double bytes = 0;
   size_t footprint_bytes = 0;  // what successive runs read before they come back to the same bytes
-  double operations = 0;
-  std::vector<Roof> arithmetic;  // the fastest of these does the operations
+  std::vector<Arithmetic> arithmetic;
+  // What a rate counts, of one run ("tokens/s"); with no unit it counts what binds.
+  double amount = 0;
+  std::string unit;
+  // The share of the runs' time that went to communication, asked when all rounds are over; may be empty.
+  std::function<double()> communication;
 };
 
 // Medians over rounds.
 struct Result {
   std::string name;
   int threads = 1;
-  bool is_roof = false;      // a roof itself: its rate alone
-  double seconds = 0;        // of one run
-  Roof bound = Roof::kRead;  // what binds
-  double rate = 0;           // of what binds, a second
-  double roof_rate = 0;      // 0: this machine has no roof for the case
-  double share = 0;          // of the roof measured in the same round
+  bool is_roof = false;  // a roof itself: its rate alone
+  double seconds = 0;    // of one run
+  std::string bound;     // what binds
+  std::string unit;      // of the rates
+  double rate = 0;
+  double roof_rate = 0;  // 0: this machine has no roof for the case
+  double share = 0;      // of the roof measured in the same round
+  std::optional<double> communication;
 };
 
 struct MeasurementOptions {
@@ -42,6 +56,7 @@ struct MeasurementOptions {
   int rounds = 5;
   std::string filter;            // a regular expression, found anywhere in the name; empty: all
   double sample_seconds = 0.02;  // a sample repeats a run for at least so long
+  bool warm_up = true;           // a run of each case before the first round
 };
 
 // The name of a result: a case's, with the number of threads.
@@ -49,7 +64,7 @@ std::string NameWithThreads(const std::string& name, int threads);
 
 class Measurement {
  public:
-  // Prints results to stdout as they come. `cpus`: see Roofs. std::regex_error when the filter is none.
+  // Prints results to stdout as they come. `cpus`: see Roofs. The filter must be a regular expression.
   Measurement(const MeasurementOptions& options, std::vector<int> cpus);
 
   const MeasurementOptions& options() const { return options_; }
@@ -63,11 +78,12 @@ class Measurement {
   const std::vector<Result>& results() const { return results_; }
 
  private:
-  // Roofs measured in one round, with the number of threads.
-  using RoundRoofs = std::map<std::pair<Roof, int>, double>;
+  // What was measured in one round, by number of threads and, of memory, by bytes read over and over.
+  using RoundRoofs = std::map<std::pair<Roof, std::pair<int, size_t>>, double>;
 
+  static RoundRoofs::key_type Key(const Case& timed, Roof roof);
   void MeasureRoofs(const Case& timed, RoundRoofs& roofs);
-  double TimeRun(const Case& timed) const;
+  double TimeSample(const Case& timed) const;
   Result Summarize(const Case& timed, const std::vector<double>& seconds,
                    const std::vector<RoundRoofs>& rounds) const;
   void Report(const Result& result);

@@ -5,11 +5,11 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstdio>
 #include <fstream>
 
 #include <nlohmann/json.hpp>
 
-#include "absl/strings/str_cat.h"
 #include "kernels/cpu/cpu_backend.h"
 
 namespace longspan::bench {
@@ -37,6 +37,32 @@ double OthersSeconds() {
   return busy / static_cast<double>(sysconf(_SC_CLK_TCK)) - seconds(usage.ru_utime) - seconds(usage.ru_stime);
 }
 
+nlohmann::ordered_json ToJson(const RunContext& context, const Measurement& measurement,
+                              double other_load_cpus) {
+  nlohmann::ordered_json json;
+  for (const auto& [name, value] : context) json[name] = value;
+  json["processor"] = ProcessorName();
+  json["isa"] = Name(DetectIsa());
+  json["rounds"] = measurement.options().rounds;
+  if (other_load_cpus >= 0) json["other_load_cpus"] = other_load_cpus;
+  json["results"] = nlohmann::ordered_json::array();
+  for (const Result& result : measurement.results()) {
+    nlohmann::ordered_json entry = {{"name", result.name},
+                                    {"threads", result.threads},
+                                    {"bound", result.bound},
+                                    {"unit", result.unit},
+                                    {"rate", result.rate}};
+    if (!result.is_roof) {
+      entry["seconds"] = result.seconds;
+      entry["roof_rate"] = result.roof_rate;
+      entry["share"] = result.share;
+      if (result.communication) entry["communication"] = *result.communication;
+    }
+    json["results"].push_back(std::move(entry));
+  }
+  return json;
+}
+
 }  // namespace
 
 OtherLoad::OtherLoad() : others_seconds_(OthersSeconds()), wall_seconds_(WallSeconds()) {}
@@ -54,35 +80,26 @@ std::string ProcessorName() {
   return "unknown";
 }
 
-absl::Status WriteJson(const std::string& path, const Measurement& measurement, int cpus,
-                       double other_load_cpus) {
-  nlohmann::ordered_json json;
-  json["processor"] = ProcessorName();
-  json["cpus"] = cpus;
-  json["isa"] = Name(DetectIsa());
-  json["rounds"] = measurement.options().rounds;
-  json["other_load_cpus"] = other_load_cpus;
-  json["results"] = nlohmann::ordered_json::array();
-  for (const Result& result : measurement.results()) {
-    const RoofTraits& traits = Traits(result.bound);
-    nlohmann::ordered_json entry = {{"name", result.name},
-                                    {"threads", result.threads},
-                                    {"bound", traits.name},
-                                    {"unit", traits.unit},
-                                    {"rate", result.rate * 1e-9}};
-    if (!result.is_roof) {
-      entry["seconds"] = result.seconds;
-      entry["roof_rate"] = result.roof_rate * 1e-9;
-      entry["share"] = result.share;
-    }
-    json["results"].push_back(std::move(entry));
+int Finish(const std::string& program, const std::string& json_path, const RunContext& context,
+           const Measurement& measurement, double other_load_cpus) {
+  constexpr double kQuietCpus = 0.1;
+  if (measurement.results().empty()) {
+    std::fprintf(stderr, "%s: --filter '%s' matches no name\n", program.c_str(),
+                 measurement.options().filter.c_str());
+    return 2;
   }
-  std::ofstream file(path);
-  file << json.dump(1) << '\n';
+  if (other_load_cpus >= 0) {
+    std::printf("other programs kept %.2f CPUs busy meanwhile%s\n", other_load_cpus,
+                other_load_cpus > kQuietCpus ? ": rerun on a quiet machine for figures to keep" : "");
+  }
+  if (json_path.empty()) return 0;
+  std::ofstream file(json_path);
+  file << ToJson(context, measurement, other_load_cpus).dump(1) << '\n';
   file.close();
-  if (!file)
-    return absl::UnavailableError(absl::StrCat(path, ": cannot write; check the folder and the space left"));
-  return absl::OkStatus();
+  if (file) return 0;
+  std::fprintf(stderr, "%s: --json %s: cannot write; check the folder and the space left\n", program.c_str(),
+               json_path.c_str());
+  return 1;
 }
 
 }  // namespace longspan::bench

@@ -2,9 +2,9 @@
 #pragma once
 
 #include <string>
+#include <utility>
 #include <vector>
 
-#include "absl/status/status.h"
 #include "bench/measurement.h"
 
 namespace longspan::bench {
@@ -23,9 +23,16 @@ class OtherLoad {
 // The processor's name, as the system has it.
 std::string ProcessorName();
 
-// {"processor", "cpus", "isa", "rounds", "other_load_cpus", "results": [{"name", "threads", "bound", "unit",
-// "rate", and, but for the roofs themselves, "seconds", "roof_rate", "share"}]}.
-absl::Status WriteJson(const std::string& path, const Measurement& measurement, int cpus,
-                       double other_load_cpus);
+// What a run was of, beside the machine: names and values for the JSON file.
+using RunContext = std::vector<std::pair<std::string, std::string>>;
+
+// Ends a run: says how quiet the machine was (`other_load_cpus`, below 0 where that is not known) and writes
+// the file that --json names, if any. Returns the exit code, 2 when the filter matched nothing.
+//
+// The file holds {the context, "processor", "isa", "rounds", "other_load_cpus", "results": [{"name",
+// "threads", "bound", "unit", "rate", and, but for the roofs themselves, "seconds", "roof_rate", "share",
+// perhaps "communication"}]}.
+int Finish(const std::string& program, const std::string& json_path, const RunContext& context,
+           const Measurement& measurement, double other_load_cpus);
 
 }  // namespace longspan::bench

@@ -133,6 +133,12 @@ const RoofTraits& Traits(Roof roof) {
   return kTraits[static_cast<size_t>(roof)];
 }
 
+std::vector<Roof> RoofsOf(DType weights) {
+  if (IsBlockFormat(weights)) return {Roof::kInt8Dot};
+  if (weights == DType::kF32) return {Roof::kF32Fma};
+  return {Roof::kF32Fma, Roof::kBf16Dot};
+}
+
 std::vector<int> AvailableCpus() {
   cpu_set_t set;
   LONGSPAN_CHECK(sched_getaffinity(0, sizeof set, &set) == 0);
@@ -150,10 +156,7 @@ void BindToCpus(const std::vector<int>& cpus) {
   LONGSPAN_CHECK(sched_setaffinity(0, sizeof set, &set) == 0);
 }
 
-Roofs::Roofs(std::vector<int> cpus) : cpus_(std::move(cpus)) {
-  buffer_ = *CpuDevice().Allocate(kLargestRead);
-  std::fill_n(buffer_.data(), buffer_.bytes(), std::byte{1});  // pages never written share one page of zeros
-}
+Roofs::Roofs(std::vector<int> cpus) : cpus_(std::move(cpus)) {}
 
 // Seconds from the first thread's start to the last one's end.
 double Roofs::TimeTogether(int threads, const std::function<void(int)>& body) const {
@@ -189,6 +192,12 @@ double Roofs::Arithmetic(Roof roof, int threads) {
 }
 
 double Roofs::ReadOnce(size_t bytes, int threads, const ReadLoop& loop) {
+  if (buffer_.bytes() < bytes) {
+    auto buffer = CpuDevice().Allocate(bytes);
+    LONGSPAN_CHECK(buffer.ok());
+    buffer_ = *std::move(buffer);
+    std::fill_n(buffer_.data(), bytes, std::byte{1});  // pages never written share one page of zeros
+  }
   const size_t unit = kReadStep * static_cast<size_t>(loop.streams);
   const size_t part = bytes / static_cast<size_t>(threads) / unit * unit;
   const double seconds = TimeTogether(threads, [&](int thread) {

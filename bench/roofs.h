@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "kernels/device.h"
+#include "kernels/dtype.h"
 
 namespace longspan::bench {
 
@@ -27,6 +28,9 @@ struct RoofTraits {
   std::string_view unit;  // a rate, in 10^9 a second
 };
 const RoofTraits& Traits(Roof roof);
+
+// The roofs of products with weights of this format: any of them may be used.
+std::vector<Roof> RoofsOf(DType weights);
 
 class Roofs {
  public:
@@ -56,7 +60,7 @@ class Roofs {
   double ReadOnce(size_t bytes, int threads, const ReadLoop& loop);
 
   const std::vector<int> cpus_;
-  DeviceBuffer buffer_;  // kLargestRead bytes, on huge pages
+  DeviceBuffer buffer_;  // on huge pages; as large as the largest read so far
   std::map<std::pair<size_t, int>, ReadLoop> best_loops_;
 };
 

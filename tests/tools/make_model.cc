@@ -25,6 +25,7 @@ int main(int argc, char** argv) {
       ->check(CLI::PositiveNumber);
   app.add_option("--pattern", spec.pattern, "gemma3: of so many layers the last is full")
       ->check(CLI::PositiveNumber);
+  app.add_flag("--tied", spec.tied, "llama: logits use the embedding");
   app.add_option("--seed", spec.seed, "seed of all weights");
   const std::map<std::string, longspan::DType> formats = {
       {"f32", longspan::DType::kF32},   {"f16", longspan::DType::kF16},   {"bf16", longspan::DType::kBF16},

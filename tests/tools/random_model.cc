@@ -207,6 +207,8 @@ void AddMetadata(const RandomModelSpec& spec, GgufWriter* writer) {
   const bool gemma3 = spec.family == "gemma3";
   writer->AddString("general.architecture", spec.family);
   writer->AddString("general.name", absl::StrCat("random-", spec.family));
+  writer->AddString("tokenizer.ggml.model", "no_vocab");
+  writer->AddUint32(prefix + "vocab_size", static_cast<uint32_t>(spec.vocab));
   writer->AddUint32(prefix + "block_count", static_cast<uint32_t>(spec.layers));
   writer->AddUint32(prefix + "context_length", static_cast<uint32_t>(spec.context));
   writer->AddUint32(prefix + "embedding_length", static_cast<uint32_t>(spec.hidden));
@@ -275,7 +277,7 @@ absl::Status WriteRandomModel(const RandomModelSpec& spec, const std::string& pa
   TensorList tensors(spec, &writer);
   tensors.AddMatrix("token_embd.weight", spec.vocab, spec.hidden);
   tensors.AddNorm("output_norm.weight", spec.hidden);
-  if (!gemma3) tensors.AddMatrix("output.weight", spec.vocab, spec.hidden);
+  if (!gemma3 && !spec.tied) tensors.AddMatrix("output.weight", spec.vocab, spec.hidden);
   for (int layer = 0; layer < spec.layers; ++layer) {
     const std::string prefix = absl::StrCat("blk.", layer, ".");
     for (const Matrix& matrix : LayerMatrices(spec)) {

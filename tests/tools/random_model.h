@@ -24,12 +24,13 @@ struct RandomModelSpec {
   DType format = DType::kF32;  // F32, F16, BF16, Q8_0, Q4_0, Q5_0, Q4_K, Q5_K or Q6_K
   int64_t window = 512;        // Gemma 3: of sliding layers, tokens
   int64_t pattern = 6;         // Gemma 3: of so many layers the last is full
+  bool tied = false;           // Llama: logits use the embedding; Gemma 3's always do
   uint64_t seed = 1;           // the same specification writes the same bytes
 };
 
-// Writes a GGUF file without a tokenizer. The elements of a matrix have a standard deviation of about
-// 1/sqrt(columns), those of norms lie near 1. A matrix whose columns the format's block does not divide is
-// F16.
+// Writes a GGUF file that says it has no tokenizer ("no_vocab", as llama.cpp has it). The elements of a
+// matrix have a standard deviation of about 1/sqrt(columns), those of norms lie near 1. A matrix whose
+// columns the format's block does not divide is F16.
 absl::Status WriteRandomModel(const RandomModelSpec& spec, const std::string& path);
 
 // Rows of one matrix of such a model, as the file holds them; `out` is a whole number of blocks.
