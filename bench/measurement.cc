@@ -133,7 +133,7 @@ void Measurement::Run(const std::vector<Case>& cases) {
   std::vector<std::vector<double>> seconds(cases.size());
   std::vector<RoundRoofs> roofs(static_cast<size_t>(options_.rounds));
   for (const Case& timed : cases) {
-    if (!options_.warm_up) break;
+    if (!timed.warm_up) continue;
     if (timed.prepare) timed.prepare();
     timed.run();
   }

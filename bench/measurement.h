@@ -27,6 +27,7 @@ struct Case {
   int threads = 1;                // those of the roofs too
   std::function<void()> prepare;  // before each sample, not timed; may be empty
   std::function<void()> run;
+  bool warm_up = true;  // whether to run it once before the first round
   double bytes = 0;
   size_t footprint_bytes = 0;  // what successive runs read before they come back to the same bytes
   std::vector<Arithmetic> arithmetic;
@@ -56,7 +57,6 @@ struct MeasurementOptions {
   int rounds = 5;
   std::string filter;            // a regular expression, found anywhere in the name; empty: all
   double sample_seconds = 0.02;  // a sample repeats a run for at least so long
-  bool warm_up = true;           // a run of each case before the first round
 };
 
 // The name of a result: a case's, with the number of threads.

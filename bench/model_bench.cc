@@ -110,7 +110,6 @@ int Main(int argc, char** argv) {
   Options options;
   options.measurement.rounds = 3;
   options.measurement.sample_seconds = 0.3;
-  options.measurement.warm_up = false;
   const auto created = MpiEnvironment::Create();
   if (!created.ok()) {
     std::fprintf(stderr, "%s: %s\n", kProgram, created.status().ToString().c_str());

@@ -20,6 +20,7 @@
 namespace longspan::bench {
 namespace {
 
+constexpr int64_t kWarmUpTokens = 1024;  // what the first run of a longer prompt loses does not show
 constexpr int64_t kDecodedTokens = 512;  // of a sequence; then it starts again at its depth
 
 template <typename T>
@@ -211,6 +212,7 @@ void RunModelCases(const ModelSource& source, Group& group, int threads, const d
     Case timed;
     timed.name = absl::StrCat("prefill/tokens=", tokens, grid);
     if (!measurement.Wants(timed.name, threads)) continue;
+    timed.warm_up = tokens <= kWarmUpTokens;
     timed.bytes = weight_bytes;
     timed.footprint_bytes = static_cast<size_t>(weight_bytes);
     timed.arithmetic = work.ArithmeticOf(0, tokens, 1);
@@ -223,6 +225,7 @@ void RunModelCases(const ModelSource& source, Group& group, int threads, const d
       timed.name = absl::StrCat("decode/batch=", batch, "/depth=", depth, grid);
       if (!measurement.Wants(timed.name, threads)) continue;
       const auto sequences = static_cast<double>(batch);
+      timed.warm_up = false;  // prepare runs a step
       timed.bytes = weight_bytes + sequences * work.KvBytes(depth);
       timed.footprint_bytes = static_cast<size_t>(timed.bytes);
       timed.arithmetic = work.ArithmeticOf(depth, 1, 1);

@@ -28,7 +28,7 @@ names "$work/kernels.json" 'roof/f32 FMA/threads=1' linear/F32/640x2048/rows=8/t
   attention/decode/head_dim=256/heads=4:1/context=8192/threads=1 attention/prefill/head_dim=64/heads=4:1/prefix=0/threads=1
 
 "$build/tools/make_model" --out "$work/model.gguf" --family gemma3 --layers 2 --pattern 2 --window 64
-cases=(--model "$work/model.gguf" --rounds 1 --threads 1 --batches 1,3 --depths 0,200 --prefills 100 --chunk-tokens 64)
+cases=(--model "$work/model.gguf" --rounds 1 --threads 1 --batches "1,3" --depths "0,200" --prefills 100 --chunk-tokens 64)
 text=$root/ARCHITECTURE.md
 "$build/bench/longspan_model_bench" "${cases[@]}" --text "$text" --json "$work/model.json" | tee "$work/model.txt"
 names "$work/model.json" prefill/tokens=100/threads=1 decode/batch={1,3}/depth=0/threads=1 decode/batch={1,3}/depth=200/threads=1
