@@ -71,6 +71,7 @@ class ShardedGroup final : public Group {
 
   const GroupOptions& options() const override { return options_; }
   const KvGeometry& geometry() const override { return geometry_; }
+  std::span<std::byte> kv_memory() override { return {worker_->kv_pages(), worker_->kv_bytes()}; }
 
   absl::StatusOr<std::span<const float>> Execute(const StepBatch& batch) override {
     if (absl::Status s = Send(kStep, batch.Serialize()); !s.ok()) return s;

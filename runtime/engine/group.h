@@ -4,9 +4,11 @@
 // the Executor interface; the others serve until rank 0 shuts the group down. Threads: one thread at a time.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -54,6 +56,9 @@ class Group : public Executor {
   virtual const GroupOptions& options() const = 0;
   // Capacity of the KV store of all ranks, for the engine on rank 0.
   virtual const KvGeometry& geometry() const = 0;
+
+  // This rank's KV pages in device memory; for tools that fill them themselves.
+  virtual std::span<std::byte> kv_memory() = 0;
 
   // Ranks other than 0: carries out steps until rank 0 shuts the group down or something fails.
   virtual absl::Status Serve() = 0;

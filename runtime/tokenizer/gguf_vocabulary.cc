@@ -21,13 +21,15 @@ absl::Status ReadOptional(const GgufFile& file, std::string_view key, const Read
 }  // namespace
 
 absl::StatusOr<GgufVocabulary> ReadGgufVocabulary(const GgufFile& file) {
-  if (!file.Has("tokenizer.ggml.model")) {
+  GgufVocabulary vocabulary;
+  vocabulary.origin = file.path();
+  if (file.Has("tokenizer.ggml.model")) {
+    LONGSPAN_ASSIGN_OR_RETURN(vocabulary.model, file.String("tokenizer.ggml.model"));
+  }
+  if (vocabulary.model.empty() || vocabulary.model == "no_vocab") {
     return absl::NotFoundError(absl::StrCat(
         file.path(), ": holds no tokenizer (tokenizer.ggml.model); the model runs on token ids"));
   }
-  GgufVocabulary vocabulary;
-  vocabulary.origin = file.path();
-  LONGSPAN_ASSIGN_OR_RETURN(vocabulary.model, file.String("tokenizer.ggml.model"));
   LONGSPAN_ASSIGN_OR_RETURN(const auto* tokens, file.Strings("tokenizer.ggml.tokens"));
   vocabulary.tokens = *tokens;
   if (file.Has("tokenizer.ggml.pre")) {

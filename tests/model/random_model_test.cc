@@ -12,8 +12,8 @@ namespace {
 TEST(RandomModelTest, EveryFormatOpens) {
   TempFolder folder;
   for (const char* family : {"llama", "qwen2", "qwen3", "gemma2", "gemma3"}) {
-    for (const DType format :
-         {DType::kF32, DType::kF16, DType::kBF16, DType::kQ8_0, DType::kQ5_0, DType::kQ4_K, DType::kQ6_K}) {
+    for (const DType format : {DType::kF32, DType::kF16, DType::kBF16, DType::kQ8_0, DType::kQ4_0,
+                               DType::kQ5_0, DType::kQ4_K, DType::kQ5_K, DType::kQ6_K}) {
       const RandomModelSpec spec{.family = family, .format = format};
       ASSERT_TRUE(WriteRandomModel(spec, folder / "m.gguf").ok());
       const auto source = ModelSource::Open(folder / "m.gguf");

@@ -26,11 +26,12 @@ int main(int argc, char** argv) {
       ->check(CLI::PositiveNumber);
   app.add_option("--pattern", spec.pattern, "gemma2, gemma3: of so many layers the last is full")
       ->check(CLI::PositiveNumber);
+  app.add_flag("--tied", spec.tied, "llama: logits use the embedding");
   app.add_option("--seed", spec.seed, "seed of all weights");
   const std::map<std::string, longspan::DType> formats = {
       {"f32", longspan::DType::kF32},   {"f16", longspan::DType::kF16},   {"bf16", longspan::DType::kBF16},
-      {"q8_0", longspan::DType::kQ8_0}, {"q5_0", longspan::DType::kQ5_0}, {"q4_k", longspan::DType::kQ4_K},
-      {"q6_k", longspan::DType::kQ6_K}};
+      {"q8_0", longspan::DType::kQ8_0}, {"q4_0", longspan::DType::kQ4_0}, {"q5_0", longspan::DType::kQ5_0},
+      {"q4_k", longspan::DType::kQ4_K}, {"q5_k", longspan::DType::kQ5_K}, {"q6_k", longspan::DType::kQ6_K}};
   std::string format = "f32";
   app.add_option("--format", format, "format of matrices")->check(CLI::IsMember(&formats));
   CLI11_PARSE(app, argc, argv);

@@ -79,20 +79,23 @@ void FillQ8_0(Random& random, float deviation, std::span<std::byte> block) {
   for (std::byte& value : block.subspan(2)) value = value == std::byte{0x80} ? std::byte{0x81} : value;
 }
 
+// d (F16), 32 values of 4 bits.
+void FillQ4_0(Random& random, float deviation, std::span<std::byte> block) {
+  Store(block.data(), ToF16(deviation / kDeviation4Bits * random.Uniform(0.75f, 1.25f)));
+  random.Fill(block.subspan(2));
+}
+
 // d (F16), the fifth bits, the low four bits.
 void FillQ5_0(Random& random, float deviation, std::span<std::byte> block) {
   Store(block.data(), ToF16(deviation / kDeviation5Bits * random.Uniform(0.75f, 1.25f)));
   random.Fill(block.subspan(2));
 }
 
-// d, dmin (F16), eight scales and eight minima of six bits, 256 values of four bits: d·scale·q −
+// The head of Q4_K and Q5_K: d, dmin (F16), eight scales and eight minima of six bits; values are d·scale·q −
 // dmin·minimum.
-void FillQ4_K(Random& random, float deviation, std::span<std::byte> block) {
-  constexpr float kMeanScale = 50.0f;
-  constexpr float kMeanValue = 7.5f;
-  const float d = deviation / (kDeviation4Bits * kMeanScale);
+void FillSuperBlockHead(Random& random, float d, float mean_value, std::span<std::byte> block) {
   Store(block.data(), ToF16(d));
-  Store(block.data() + 2, ToF16(d * kMeanValue));
+  Store(block.data() + 2, ToF16(d * mean_value));
   int scales[8];
   int minima[8];
   for (int i = 0; i < 8; ++i) {
@@ -105,6 +108,18 @@ void FillQ4_K(Random& random, float deviation, std::span<std::byte> block) {
     packed[i + 4] = static_cast<std::byte>(minima[i] | (minima[i + 4] >> 4) << 6);
     packed[i + 8] = static_cast<std::byte>((scales[i + 4] & 15) | (minima[i + 4] & 15) << 4);
   }
+}
+constexpr float kMeanSuperScale = 50.0f;
+
+// The head, 256 values of four bits.
+void FillQ4_K(Random& random, float deviation, std::span<std::byte> block) {
+  FillSuperBlockHead(random, deviation / (kDeviation4Bits * kMeanSuperScale), 7.5f, block);
+  random.Fill(block.subspan(16));
+}
+
+// The head, 256 fifth bits, 256 values of four bits.
+void FillQ5_K(Random& random, float deviation, std::span<std::byte> block) {
+  FillSuperBlockHead(random, deviation / (kDeviation5Bits * kMeanSuperScale), 15.5f, block);
   random.Fill(block.subspan(16));
 }
 
@@ -150,11 +165,17 @@ void FillTensor(Random& random, DType dtype, float mean, float deviation, std::s
     case DType::kQ8_0:
       fill_block = FillQ8_0;
       break;
+    case DType::kQ4_0:
+      fill_block = FillQ4_0;
+      break;
     case DType::kQ5_0:
       fill_block = FillQ5_0;
       break;
     case DType::kQ4_K:
       fill_block = FillQ4_K;
+      break;
+    case DType::kQ5_K:
+      fill_block = FillQ5_K;
       break;
     case DType::kQ6_K:
       fill_block = FillQ6_K;
@@ -195,6 +216,8 @@ void AddMetadata(const RandomModelSpec& spec, const FamilyParts& family, GgufWri
   const std::string prefix = absl::StrCat(spec.family, ".");
   writer->AddString("general.architecture", spec.family);
   writer->AddString("general.name", absl::StrCat("random-", spec.family));
+  writer->AddString("tokenizer.ggml.model", "no_vocab");
+  writer->AddUint32(prefix + "vocab_size", static_cast<uint32_t>(spec.vocab));
   writer->AddUint32(prefix + "block_count", static_cast<uint32_t>(spec.layers));
   writer->AddUint32(prefix + "context_length", static_cast<uint32_t>(spec.context));
   writer->AddUint32(prefix + "embedding_length", static_cast<uint32_t>(spec.hidden));
@@ -254,6 +277,11 @@ class TensorList {
 
 }  // namespace
 
+void FillRandomMatrix(DType dtype, int64_t columns, uint64_t seed, std::span<std::byte> out) {
+  Random random(seed);
+  FillTensor(random, dtype, 0.0f, 1.0f / std::sqrt(static_cast<float>(columns)), out);
+}
+
 absl::Status WriteRandomModel(const RandomModelSpec& spec, const std::string& path) {
   const auto* family = std::find_if(std::begin(kFamilies), std::end(kFamilies),
                                     [&](const FamilyParts& parts) { return parts.name == spec.family; });
@@ -266,7 +294,7 @@ absl::Status WriteRandomModel(const RandomModelSpec& spec, const std::string& pa
   TensorList tensors(spec, &writer);
   tensors.AddMatrix("token_embd.weight", spec.vocab, spec.hidden);
   tensors.AddNorm("output_norm.weight", spec.hidden);
-  if (!family->tied) tensors.AddMatrix("output.weight", spec.vocab, spec.hidden);
+  if (!family->tied && !spec.tied) tensors.AddMatrix("output.weight", spec.vocab, spec.hidden);
   for (int layer = 0; layer < spec.layers; ++layer) {
     const std::string prefix = absl::StrCat("blk.", layer, ".");
     for (const Matrix& matrix : LayerMatrices(spec)) {
