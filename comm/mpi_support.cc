@@ -53,4 +53,18 @@ int OwnedMpiComm::size() const {
   return size;
 }
 
+absl::StatusOr<int> NumHosts(const OwnedMpiComm& comm) {
+  MPI_Comm host = MPI_COMM_NULL;
+  LONGSPAN_RETURN_IF_ERROR(
+      MpiStatus(MPI_Comm_split_type(comm.get(), MPI_COMM_TYPE_SHARED, comm.rank(), MPI_INFO_NULL, &host),
+                "MPI_Comm_split_type"));
+  int rank_on_host = 0;
+  MPI_Comm_rank(host, &rank_on_host);
+  MPI_Comm_free(&host);
+  int hosts = rank_on_host == 0 ? 1 : 0;
+  LONGSPAN_RETURN_IF_ERROR(
+      MpiStatus(MPI_Allreduce(MPI_IN_PLACE, &hosts, 1, MPI_INT, MPI_SUM, comm.get()), "MPI_Allreduce"));
+  return hosts;
+}
+
 }  // namespace longspan

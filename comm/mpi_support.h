@@ -41,6 +41,9 @@ class OwnedMpiComm {
   MPI_Comm comm_ = MPI_COMM_NULL;
 };
 
+// Collective: on how many hosts the ranks are.
+absl::StatusOr<int> NumHosts(const OwnedMpiComm& comm);
+
 // Polls until all requests are done or one has failed, calling pause() between polls. Returns the MPI error
 // code of the first one that failed. `statuses` is as long as `requests`.
 template <typename Pause>

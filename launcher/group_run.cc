@@ -11,8 +11,8 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "comm/clock.h"
+#include "comm/job_communicator.h"
 #include "comm/mpi_bootstrap.h"
-#include "comm/mpi_communicator.h"
 #include "comm/mpi_environment.h"
 #include "comm/thread_bootstrap.h"
 #include "comm/thread_communicator.h"
@@ -31,6 +31,7 @@ namespace {
 struct Connections {
   std::unique_ptr<Bootstrap> bootstrap;
   std::unique_ptr<Communicator> communicator;
+  std::string transport;  // of the communicator's data
 };
 
 absl::StatusOr<Connections> Connect(const MpiEnvironment* mpi, const Clock& clock) {
@@ -38,10 +39,13 @@ absl::StatusOr<Connections> Connect(const MpiEnvironment* mpi, const Clock& cloc
   if (mpi == nullptr) {
     connections.bootstrap = std::move(CreateThreadBootstraps(1).front());
     connections.communicator = std::move(CreateThreadCommunicators(1).front());
+    connections.transport = "nothing";
     return connections;
   }
   LONGSPAN_ASSIGN_OR_RETURN(connections.bootstrap, CreateMpiBootstrap(*mpi, clock));
-  LONGSPAN_ASSIGN_OR_RETURN(connections.communicator, CreateMpiCommunicator(*mpi));
+  LONGSPAN_ASSIGN_OR_RETURN(JobCommunicator job, CreateJobCommunicator(*mpi));
+  connections.communicator = std::move(job.communicator);
+  connections.transport = std::move(job.transport);
   return connections;
 }
 
@@ -124,9 +128,9 @@ absl::StatusOr<Plan> MakePlan(const ModelOptions& options, Bootstrap& bootstrap,
   return plan;
 }
 
-void LogPlan(const Plan& plan, int ranks) {
-  spdlog::debug("{} ranks as tp {} x kvp {}, {} threads on rank 0, numerics: {}", ranks, plan.group.tp,
-                plan.group.kvp, plan.threads, plan.group.numerics.ToString());
+void LogPlan(const Plan& plan, int ranks, const std::string& transport) {
+  spdlog::debug("{} ranks as tp {} x kvp {} over {}, {} threads on rank 0, numerics: {}", ranks,
+                plan.group.tp, plan.group.kvp, transport, plan.threads, plan.group.numerics.ToString());
   if (plan.group.numerics.ways != kReductionWays) {
     spdlog::warn(
         "{} ranks do not divide {}: results depend on the number of ranks; use 1, 2, 4 or 8 for equal bits",
@@ -143,7 +147,7 @@ absl::StatusOr<int> LoadAndRun(const ModelOptions& options, bool terse, Plan pla
                                GroupProgram& program, const FailAlone& fail_alone) {
   Bootstrap& bootstrap = *connections.bootstrap;
   const bool first = bootstrap.rank() == 0;
-  if (first) LogPlan(plan, bootstrap.size());
+  if (first) LogPlan(plan, bootstrap.size(), connections.transport);
   LONGSPAN_ASSIGN_OR_RETURN(const std::unique_ptr<Backend> backend,
                             CreateCpuBackend({.threads = plan.threads,
                                               .isa = plan.group.numerics.isa,

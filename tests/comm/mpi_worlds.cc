@@ -3,6 +3,7 @@
 #include "comm/mpi_bootstrap.h"
 #include "comm/mpi_communicator.h"
 #include "comm/mpi_environment.h"
+#include "comm/shared_memory_communicator.h"
 #include "kernels/check.h"
 #include "tests/comm/worlds.h"
 
@@ -25,6 +26,14 @@ std::unique_ptr<Communicator> NewCommunicator(const MpiCommunicatorOptions& opti
   return *std::move(created);
 }
 
+std::unique_ptr<Communicator> NewSharedMemoryCommunicator(
+    const SharedMemoryCommunicatorOptions& options = {}) {
+  absl::StatusOr<std::unique_ptr<Communicator>> created =
+      CreateSharedMemoryCommunicator(Environment(), options);
+  LONGSPAN_CHECK(created.ok());
+  return *std::move(created);
+}
+
 }  // namespace
 
 std::vector<World<Communicator>> CommunicatorWorlds() {
@@ -33,6 +42,20 @@ std::vector<World<Communicator>> CommunicatorWorlds() {
       {"mpi", [](const Body& body) { body(*NewCommunicator()); }},
       // Every transfer of the suite that is longer than this takes several messages.
       {"mpi_short_messages", [](const Body& body) { body(*NewCommunicator({.max_message_bytes = 1000})); }},
+      {"shared_memory", [](const Body& body) { body(*NewSharedMemoryCommunicator()); }},
+      // Every transfer of the suite that is longer than this takes several slots, and goes several times
+      // round the ring.
+      {"shared_memory_short_slots",
+       [](const Body& body) {
+         body(*NewSharedMemoryCommunicator({.slot_bytes = 128, .least_direct_bytes = SIZE_MAX}));
+       }},
+      {"shared_memory_direct",
+       [](const Body& body) { body(*NewSharedMemoryCommunicator({.least_direct_bytes = 1})); }},
+      {"late_shared_memory",
+       [](const Body& body) {
+         body(*CreateFaultyCommunicator(NewSharedMemoryCommunicator(),
+                                        {.seed = 7, .max_delay = std::chrono::microseconds(300)}));
+       }},
       {"late_mpi",
        [](const Body& body) {
          body(*CreateFaultyCommunicator(NewCommunicator(),

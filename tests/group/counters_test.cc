@@ -57,9 +57,11 @@ TEST(CountersTest, BytesAndOperationsFollowTheFormulas) {
         EXPECT_EQ(run.report.comm_bytes[static_cast<size_t>(rank)],
                   BytesOfStep(config, tp, kvp, rank, 20, own, 1))
             << name << " tp " << tp << " kvp " << kvp << " rank " << rank;
-        // Embedding and logits once; a layer: QKV and partials over kvp, two sums of two operations each.
+        // Embedding and logits once; a layer: QKV and partials over kvp, two sums of two operations each, of
+        // one with two ranks.
         const uint64_t layers = static_cast<uint64_t>(config.num_layers);
-        const uint64_t expected = tp * kvp == 1 ? 0 : 2 + layers * (4 + (kvp > 1 ? 2 : 0));
+        const uint64_t sums = tp * kvp == 2 ? 2 : 4;
+        const uint64_t expected = tp * kvp == 1 ? 0 : 2 + layers * (sums + (kvp > 1 ? 2 : 0));
         EXPECT_EQ(run.report.comm_operations[static_cast<size_t>(rank)], expected);
         all_bytes += run.report.comm_bytes[static_cast<size_t>(rank)];
       }
