@@ -146,68 +146,81 @@ inline void AccumulatePanel(const Tile& tile, const Matrix& values, int token, i
   }
 }
 
-// Turns the scores of one row into weights, and rescales what the row has so far when its maximum grows.
-inline void Softmax(const Tile& tile, int row) {
-  const int begin = tile.begin[row], end = tile.end[row];
-  const auto scores = [&](int token) { return tile.scores + tile.PanelOffset(token, row) + token % kPanel; };
-  const int first = begin / 16 * 16;
-  F32 largest = Set1(kMasked);
-  for (int t = first; t < end; t += 16) {
-    F32 s = Load(scores(t));
-    if (tile.score_cap > 0) s = Mul(Tanh(Mul(s, Set1(1.0f / tile.score_cap))), Set1(tile.score_cap));
-    if (t < begin || t + 16 > end) {
-      s = KeepLanes(s, t < begin ? begin - t : 0, end - t < 16 ? end - t : 16, kMasked);
-    }
-    Store(scores(t), s);
-    largest = Max(largest, s);
+// Calls function(scores, first token) for each sixteen tokens that the row sees some of.
+template <typename Function>
+[[gnu::always_inline]] inline void ForEachScores(const Tile& tile, int row, Function&& function) {
+  const int end = tile.end[row];
+  for (int t = tile.begin[row] / 16 * 16; t < end;) {
+    float* scores = tile.scores + tile.PanelOffset(t, row) - t / kPanel * kPanel;
+    const int panel_end = (t / kPanel + 1) * kPanel, to = end < panel_end ? end : panel_end;
+    for (; t < to; t += 16) function(scores + t, t);
   }
-  const float old_maximum = tile.maxima[row];
-  const float block_maximum = ReduceMax(largest);
-  float* sums = tile.sums + 16 * row;
-  F32 sum = Load(sums);
-  float maximum = old_maximum;
-  if (block_maximum > old_maximum) {
-    maximum = tile.maxima[row] = block_maximum;
-    const F32 factor = Exp(Set1(old_maximum - maximum));
-    sum = Mul(sum, factor);
+}
+
+// Turns the scores of every row into weights, and rescales what a row has so far when its maximum grows.
+// One step for all rows before the next, since a step of one row is a chain of slow instructions.
+inline void Softmax(const Tile& tile) {
+  float old_maxima[kMaxTileQueries];
+  for (int row = 0; row < tile.rows; ++row) {
+    const int begin = tile.begin[row], end = tile.end[row];
+    old_maxima[row] = tile.maxima[row];
+    F32 largest = Set1(tile.maxima[row]);
+    ForEachScores(tile, row, [&](float* scores, int t) {
+      F32 s = Load(scores);
+      if (tile.score_cap > 0) s = Mul(Tanh(Mul(s, Set1(1.0f / tile.score_cap))), Set1(tile.score_cap));
+      if (t < begin || t + 16 > end) {
+        s = KeepLanes(s, t < begin ? begin - t : 0, end - t < 16 ? end - t : 16, kMasked);
+      }
+      if (tile.score_cap > 0 || t < begin || t + 16 > end) Store(scores, s);
+      largest = Max(s, largest);
+    });
+    tile.maxima[row] = ReduceMax(largest);
+  }
+  for (int row = 0; row < tile.rows; ++row) {
+    if (tile.maxima[row] == old_maxima[row]) continue;
+    const F32 factor = Exp(Set1(old_maxima[row] - tile.maxima[row]));
+    float* sums = tile.sums + 16 * row;
+    Store(sums, Mul(Load(sums), factor));
     for (int d = 0; d < tile.head_dim; d += 16) {
       float* out = tile.outputs + tile.PanelOffset(d, row) + d % kPanel;
       Store(out, Mul(Load(out), factor));
     }
   }
-  for (int t = first; t < end; t += 16) {
-    const F32 weight = Exp(Sub(Load(scores(t)), Set1(maximum)));
-    Store(scores(t), weight);
-    sum = Add(sum, weight);
+  for (int row = 0; row < tile.rows; ++row) {
+    const F32 maximum = Set1(tile.maxima[row]);
+    F32 sum = Load(tile.sums + 16 * row);
+    ForEachScores(tile, row, [&](float* scores, int) {
+      const F32 weight = Exp(Sub(Load(scores), maximum));
+      Store(scores, weight);
+      sum = Add(sum, weight);
+    });
+    Store(tile.sums + 16 * row, sum);
   }
-  Store(sums, sum);
 }
 
 template <bool kStreamed, typename Matrix>
 inline void FoldBlock(const Tile& tile, const Matrix& keys, const Matrix& values) {
   for (int token = 0; token < tile.block_size; token += kPanel) {
     for (int d = 0; d < tile.head_dim; d += kPanel) {
-      ScorePanel<kStreamed>(tile, keys.At(d, token), token, d);
+      ScorePanel<kStreamed>(tile, keys.At(d, token, tile.head_dim), token, d);
     }
   }
-  for (int row = 0; row < tile.rows; ++row) {
-    if (tile.begin[row] < tile.end[row]) Softmax(tile, row);
-  }
+  Softmax(tile);
   for (int d = 0; d < tile.head_dim; d += kPanel) {
     for (int token = 0; token < tile.block_size; token += kPanel) {
-      AccumulatePanel<kStreamed>(tile, values.At(token, d), token, d);
+      AccumulatePanel<kStreamed>(tile, values.At(token, d, tile.block_size), token, d);
     }
   }
 }
 
-// Keys, then values of one piece (KvLayout). While the keys are read the values are prefetched, and while the
-// values are read the next piece's keys.
+// Keys, then values of one piece (KvLayout). The keys bring the values nearer, the values the next keys.
 template <typename Matrix, typename Element>
 inline void FoldPiece(const Tile& tile, const std::byte* piece, const std::byte* next, size_t piece_bytes) {
-  const int64_t half = static_cast<int64_t>(piece_bytes / 2);
-  const Matrix keys = {reinterpret_cast<const Element*>(piece), tile.block_size, half};
-  const Matrix values = {reinterpret_cast<const Element*>(piece + half), tile.head_dim,
-                         next - (piece + half)};
+  const auto* second = piece + piece_bytes / 2;
+  const Matrix keys = {reinterpret_cast<const Element*>(piece), tile.block_size,
+                       reinterpret_cast<const char*>(second)};
+  const Matrix values = {reinterpret_cast<const Element*>(second), tile.head_dim,
+                         reinterpret_cast<const char*>(next)};
   if (tile.rows <= kMaxStreamedRows) {
     FoldBlock<true>(tile, keys, values);
   } else {

@@ -11,20 +11,26 @@
 namespace longspan::LONGSPAN_ISA {
 
 inline constexpr int kPanel = kAttentionPanel;
+inline constexpr int kNearRows = 12;  // rows ahead that lines move from the second cache to the first
 
 // Keys (row: dimension, column: token) or values (row: token, column: dimension) as they are stored, in bf16:
-// [rows / 2][columns][2]. Prefetches what lies `ahead` bytes further on.
+// [rows / 2][columns][2]. `next` holds what is wanted half a piece later, in the same order.
 struct Bf16Matrix {
   const uint16_t* p;
   int64_t columns;
-  int64_t ahead;
+  const char* next;
 
-  Bf16Matrix At(int row, int column) const { return {p + row * columns + 2 * column, columns, ahead}; }
   // Sixteen columns of rows `row` and `row` + 1; `row` is even.
   F32 Even(int row, int vector) const { return LoadBf16Even(p + row * columns + 32 * vector); }
   F32 Odd(int row, int vector) const { return LoadBf16Odd(p + row * columns + 32 * vector); }
-  void Prefetch(int row, int vector) const {
-    PrefetchToL2(reinterpret_cast<const char*>(p + row * columns + 32 * vector) + ahead);
+  [[gnu::always_inline]] void Prefetch(int row, int near_row, int vector) const {
+    PrefetchFar(next + row * 2 * kPanel + 64 * vector);
+    LONGSPAN_ISA::Prefetch(p + near_row * columns + 32 * vector);
+  }
+  // Rows and columns of the panel that begins at (row, column) of a matrix of `rows` rows.
+  Bf16Matrix At(int row, int column, int rows) const {
+    const int64_t before = row * kPanel + static_cast<int64_t>(column) * rows;
+    return {p + row * columns + 2 * column, columns, next + 2 * before};
   }
 };
 
@@ -32,15 +38,20 @@ struct Bf16Matrix {
 struct F32Matrix {
   const float* p;
   int64_t columns;
-  int64_t ahead;
+  const char* next;
 
-  F32Matrix At(int row, int column) const { return {p + row * columns + column, columns, ahead}; }
   F32 Even(int row, int vector) const { return Load(p + row * columns + 16 * vector); }
   F32 Odd(int row, int vector) const { return Load(p + (row + 1) * columns + 16 * vector); }
-  void Prefetch(int row, int vector) const {
-    const char* next = reinterpret_cast<const char*>(p + row * columns + 16 * vector) + ahead;
-    PrefetchToL2(next);
-    PrefetchToL2(next + columns * static_cast<int64_t>(sizeof(float)));
+  [[gnu::always_inline]] void Prefetch(int row, int near_row, int vector) const {
+    const char* far = next + row * 4 * kPanel + 128 * vector;
+    PrefetchFar(far);
+    PrefetchFar(far + 64);
+    LONGSPAN_ISA::Prefetch(p + near_row * columns + 16 * vector);
+    LONGSPAN_ISA::Prefetch(p + (near_row + 1) * columns + 16 * vector);
+  }
+  F32Matrix At(int row, int column, int rows) const {
+    const int64_t before = row * kPanel + static_cast<int64_t>(column) * rows;
+    return {p + row * columns + column, columns, next + 4 * before};
   }
 };
 
@@ -50,7 +61,7 @@ struct PanelMatrix {
 
   F32 Even(int row, int vector) const { return Load(p + row * kPanel + 16 * vector); }
   F32 Odd(int row, int vector) const { return Load(p + (row + 1) * kPanel + 16 * vector); }
-  void Prefetch(int row, int vector) const {}
+  [[gnu::always_inline]] void Prefetch(int row, int near_row, int vector) const {}
 };
 
 template <typename Matrix>
@@ -77,10 +88,11 @@ template <int kRows, int kVectors, typename Matrix>
     for (int i = 0; i < kVectors; ++i) sums[r][i] = fresh ? Zero() : Load(c + r * kPanel + 16 * i);
   }
   for (int k = begin; k < end; k += 2) {
+    const int near = k + kNearRows < end ? k + kNearRows : end - 2;
     F32 row[kVectors];
 #pragma GCC unroll 4
     for (int i = 0; i < kVectors; ++i) {
-      b.Prefetch(k, vector + i);
+      b.Prefetch(k, near, vector + i);
       row[i] = b.Even(k, vector + i);
     }
 #pragma GCC unroll 8
@@ -108,20 +120,23 @@ template <int kRows, int kVectors, typename Matrix>
 template <int kRows, typename Matrix>
 inline void MultiplyRows(const float* a, const Matrix& b, int first_vector, int last_vector, int begin,
                          int end, bool fresh, float* c) {
+  constexpr int kMost = kRows > kTileRows ? kTileVectors / 2 : kTileVectors;
   int i = first_vector;
-  for (; i + kTileVectors <= last_vector; i += kTileVectors) {
-    MultiplyTile<kRows, kTileVectors>(a, b, i, begin, end, fresh, c);
+  for (; i + kMost <= last_vector; i += kMost) {
+    MultiplyTile<kRows, kMost>(a, b, i, begin, end, fresh, c);
   }
-  if constexpr (kTileVectors > 2) {
+  if constexpr (kMost > 2) {
     for (; i + 2 <= last_vector; i += 2) MultiplyTile<kRows, 2>(a, b, i, begin, end, fresh, c);
   }
-  if constexpr (kTileVectors > 1) {
+  if constexpr (kMost > 1) {
     if (i < last_vector) MultiplyTile<kRows, 1>(a, b, i, begin, end, fresh, c);
   }
 }
 
-// The next number of rows that a tile takes where `rows` are left.
+// The next number of rows that a tile takes where `rows` are left. Eight rows read a matrix once, in tiles
+// half as wide.
 inline int RowsAtOnce(int rows) {
+  if (rows == 8 && kTileVectors > 1) return 8;
   for (int n : {6, 4, 2}) {
     if (n <= kTileRows && rows >= n) return n;
   }
@@ -140,6 +155,9 @@ inline void Multiply(int rows, const float* a, const Matrix& b, int first_vector
   const auto multiply = [&](auto n) {
     MultiplyRows<decltype(n)::value>(a, b, first_vector, last_vector, begin, end, fresh, c);
   };
+  if constexpr (kTileVectors > 1) {
+    if (rows == 8) return multiply(Constant<8>());
+  }
   if constexpr (kTileRows >= 6) {
     if (rows == 6) return multiply(Constant<6>());
   }

@@ -212,8 +212,6 @@ inline F32 SwapLanes(F32 x) {
   return {_mm256_permute_ps(x.a, kOrder), _mm256_permute_ps(x.b, kOrder)};
 }
 
-inline void PrefetchToL2(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T1); }
-
 inline constexpr int kTileRows = 6, kTileVectors = 1;
 
 }  // namespace longspan::avx2

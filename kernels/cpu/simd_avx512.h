@@ -149,8 +149,6 @@ inline F32 SwapLanes(F32 x) {
   return _mm512_permute_ps(x, 0xb1);
 }
 
-inline void PrefetchToL2(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T1); }
-
 inline constexpr int kTileRows = 6, kTileVectors = 4;
 
 }  // namespace longspan::avx512

@@ -223,8 +223,6 @@ inline F32 SwapLanes(const F32& x) {
   return Map([&](int i) { return x.v[i ^ kDistance]; });
 }
 
-inline void PrefetchToL2(const void* p) { __builtin_prefetch(p, 0, 2); }
-
 inline constexpr int kTileRows = 2, kTileVectors = 1;
 
 }  // namespace longspan::portable
