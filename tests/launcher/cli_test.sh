@@ -87,7 +87,11 @@ one_line_error
 expect 1 "$longspan" generate --model "$gguf" --token-ids "$ids" --max-tokens 100000
 says "largest output"
 expect 1 "$longspan" generate --model "$gguf" --prompt-file /nonexistent.txt
-expect 1 "$longspan" generate --model "$tests/goldens/qwen2-bias" --token-ids 1
+cp -r "$tests/goldens/qwen2-bias" "$work/unknown"
+chmod -R u+w "$work/unknown"
+sed -i 's/"qwen2"/"qwen1"/' "$work/unknown/config.json"
+expect 1 "$longspan" generate --model "$work/unknown" --token-ids 1
+says "qwen1"
 one_line_error
 expect 1 env OMPI_COMM_WORLD_RANK=0 "$longspan" generate --model "$gguf" --token-ids 1
 says "OMPI_COMM_WORLD_SIZE"
