@@ -43,8 +43,8 @@ struct AttentionShape {
 // As the engine's worker plans (runtime/engine/worker.cc).
 AttentionPlanOptions PlanOptions(const AttentionShape& shape, int threads) {
   AttentionPlanOptions options;
-  options.max_tile_rows = std::max(1, 32 / shape.queries);
-  options.min_items = threads == 1 ? 1 : (4 * threads + shape.heads.kv_heads - 1) / shape.heads.kv_heads;
+  options.max_tile_rows = MaxTileRows(shape.queries);
+  options.min_items = MinItems(shape.heads.kv_heads, threads);
   return options;
 }
 

@@ -28,6 +28,18 @@ struct KvSlot {
   int32_t row = 0;  // token within the block
 };
 
+// Rows of one item of a plan: so many that each read of a KV block serves about this many queries of its
+// head.
+inline constexpr int kQueriesPerItem = 96;
+inline int MaxTileRows(int heads_per_kv_head) {
+  return heads_per_kv_head < kQueriesPerItem ? kQueriesPerItem / heads_per_kv_head : 1;
+}
+
+// With fewer items than this they are split by class: every thread has about four pieces of work.
+inline int64_t MinItems(int kv_heads, int threads) {
+  return threads == 1 ? 1 : (4 * threads + kv_heads - 1) / kv_heads;
+}
+
 struct AttentionPlanOptions {
   int block_size = 64;
   int64_t window = 0;  // 0 = all earlier positions

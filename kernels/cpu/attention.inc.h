@@ -30,6 +30,7 @@ struct Tile {
   int64_t positions[kMaxTileQueries];
   // Tokens of the current block that each row sees: [begin, end), 0 and 0 if none.
   int begin[kMaxTileQueries], end[kMaxTileQueries];
+  bool whole;  // every row sees every token of the block
   // See AttentionScratch.
   float* queries;
   float* scores;
@@ -51,6 +52,11 @@ template <typename Function>
 inline void ForEachGroup(const Tile& tile, Function&& function) {
   for (int row = 0; row < tile.rows;) {
     const int rows = RowsAtOnce(tile.rows - row);
+    if (tile.whole) {
+      function(RowGroup{row, rows, 0, tile.block_size});
+      row += rows;
+      continue;
+    }
     RowGroup group = {row, rows, tile.block_size, 0};
     for (int r = row; r < row + rows; ++r) {
       if (tile.begin[r] == tile.end[r]) continue;
@@ -68,12 +74,14 @@ inline bool SetVisible(Tile& tile, int64_t first_token) {
     return static_cast<int>(token < 0 ? 0 : token < tile.block_size ? token : tile.block_size);
   };
   bool any = false;
+  tile.whole = true;
   for (int r = 0; r < tile.rows; ++r) {
     const int64_t position = tile.positions[r] - first_token;
     const int begin = tile.window > 0 ? clamp(position - tile.window + 1) : 0, end = clamp(position + 1);
     tile.begin[r] = begin < end ? begin : 0;
     tile.end[r] = begin < end ? end : 0;
     any |= begin < end;
+    tile.whole &= begin == 0 && end == tile.block_size;
   }
   return any;
 }
@@ -104,6 +112,11 @@ inline void ScorePanel(const Tile& tile, const Matrix& keys, int token, int d) {
 template <typename Matrix>
 inline void AccumulateGroup(const Tile& tile, const RowGroup& group, const Matrix& values, int token, int d) {
   const int vectors = NumVectors(tile.head_dim - d);
+  if (tile.whole) {
+    return Multiply(group.rows, tile.scores + tile.PanelOffset(token, group.row), values, 0, vectors, 0,
+                    16 * NumVectors(tile.block_size - token), false,
+                    tile.outputs + tile.PanelOffset(d, group.row));
+  }
   const auto clamp = [&](int t) { return t < token ? 0 : t < token + kPanel ? t - token : kPanel; };
   int common_begin = 0, common_end = kPanel;
   for (int r = group.row; r < group.row + group.rows; ++r) {
@@ -149,6 +162,15 @@ inline void AccumulatePanel(const Tile& tile, const Matrix& values, int token, i
 // Calls function(scores, first token) for each sixteen tokens that the row sees some of.
 template <typename Function>
 [[gnu::always_inline]] inline void ForEachScores(const Tile& tile, int row, Function&& function) {
+  if (tile.whole) {
+    for (int panel = 0; panel < tile.block_size; panel += kPanel) {
+      float* scores = tile.scores + tile.PanelOffset(panel, row);
+      const int vectors = NumVectors(tile.block_size - panel);
+#pragma GCC unroll 4
+      for (int i = 0; i < vectors; ++i) function(scores + 16 * i, panel + 16 * i);
+    }
+    return;
+  }
   const int end = tile.end[row];
   for (int t = tile.begin[row] / 16 * 16; t < end;) {
     float* scores = tile.scores + tile.PanelOffset(t, row) - t / kPanel * kPanel;
@@ -213,14 +235,14 @@ inline void FoldBlock(const Tile& tile, const Matrix& keys, const Matrix& values
   }
 }
 
-// Keys, then values of one piece (KvLayout). The keys bring the values nearer, the values the next keys.
+// Keys, then values of one piece (KvLayout). Each half brings that of the next piece nearer.
 template <typename Matrix, typename Element>
 inline void FoldPiece(const Tile& tile, const std::byte* piece, const std::byte* next, size_t piece_bytes) {
   const auto* second = piece + piece_bytes / 2;
   const Matrix keys = {reinterpret_cast<const Element*>(piece), tile.block_size,
-                       reinterpret_cast<const char*>(second)};
+                       reinterpret_cast<const char*>(next)};
   const Matrix values = {reinterpret_cast<const Element*>(second), tile.head_dim,
-                         reinterpret_cast<const char*>(next)};
+                         reinterpret_cast<const char*>(next + piece_bytes / 2)};
   if (tile.rows <= kMaxStreamedRows) {
     FoldBlock<true>(tile, keys, values);
   } else {

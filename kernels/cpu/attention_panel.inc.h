@@ -14,7 +14,7 @@ inline constexpr int kPanel = kAttentionPanel;
 inline constexpr int kNearRows = 12;  // rows ahead that lines move from the second cache to the first
 
 // Keys (row: dimension, column: token) or values (row: token, column: dimension) as they are stored, in bf16:
-// [rows / 2][columns][2]. `next` holds what is wanted half a piece later, in the same order.
+// [rows / 2][columns][2]. `next` holds what is wanted a piece later, in the same order.
 struct Bf16Matrix {
   const uint16_t* p;
   int64_t columns;
@@ -68,6 +68,7 @@ template <typename Matrix>
 inline PanelMatrix CopyPanel(const Matrix& matrix, int rows, int vectors, float* panel) {
   for (int row = 0; row < rows; row += 2) {
     for (int i = 0; i < vectors; ++i) {
+      matrix.Prefetch(row, row + kNearRows < rows ? row + kNearRows : row, i);
       Store(panel + row * kPanel + 16 * i, matrix.Even(row, i));
       Store(panel + (row + 1) * kPanel + 16 * i, matrix.Odd(row, i));
     }

@@ -8,21 +8,9 @@
 #include "kvstore/shard_map.h"
 
 namespace longspan {
-namespace {
-
-constexpr int kQueriesPerItem = 32;  // rows times heads of one KV head: amortises each read of a KV block
-
-int MaxTileRows(const ShardPlan& plan) { return std::max(1, kQueriesPerItem / (plan.heads / plan.kv_heads)); }
-
-// Fewer tiles than this are split by class, so that every thread has about four pieces of work.
-int64_t MinItems(const ShardPlan& plan, int threads) {
-  return threads == 1 ? 1 : (4 * threads + plan.kv_heads - 1) / plan.kv_heads;
-}
-
-}  // namespace
 
 int64_t Worker::MaxSplitRows(const ModelConfig& config, const ShardPlan& plan, int threads) {
-  return MinItems(plan, threads) * MaxTileRows(plan);
+  return MinItems(plan.kv_heads, threads) * MaxTileRows(plan.heads / plan.kv_heads);
 }
 
 Worker::Worker(const ModelConfig& config, const ShardPlan& plan, Decoder& decoder, Backend& backend,
@@ -127,8 +115,8 @@ void Worker::StageGroup(const StepBatch& batch, size_t group, const std::vector<
   plan_options.ways = plan_.class_ways;
   plan_options.kvp = plan_.kvp;
   plan_options.pages_per_block = PagesPerBlock(group);
-  plan_options.max_tile_rows = MaxTileRows(plan_);
-  plan_options.min_items = MinItems(plan_, backend_.threads());
+  plan_options.max_tile_rows = MaxTileRows(plan_.heads / plan_.kv_heads);
+  plan_options.min_items = MinItems(plan_.kv_heads, backend_.threads());
   std::vector<AttentionSequence> sequences;
   int64_t row = 0;
   for (const BatchSequence& s : batch.sequences) {
