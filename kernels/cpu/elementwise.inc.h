@@ -87,28 +87,6 @@ inline void SumParts(const float* parts, int count, int64_t stride, int64_t begi
 
 inline constexpr float kSmallestGroup = 1e-35f;  // 127 / x and x / 127 are normal numbers from here on
 
-// One row's group of 32 as int8 with its scale: q = round(x / scale), scale = max |x| / 127. A group below
-// kSmallestGroup becomes zero. One with a value that is not finite gets a NaN as its scale, so that it shows
-// in the products instead of vanishing in a conversion.
-inline void QuantizeGroup(const float* x, int64_t count, int8_t* q, float* scale, int32_t* half_sums) {
-  const F32 infinity = Set1(__builtin_inff());
-  const auto magnitudes = [&](F32 v) { return SelectLess(Abs(v), infinity, Abs(v), infinity); };
-  F32 a = LoadPart(x, count);
-  F32 b = count > 16 ? LoadPart(x + 16, count - 16) : Zero();
-  const float largest = ReduceMax(Max(magnitudes(a), magnitudes(b)));
-  *scale = largest / 127.0f;
-  if (largest == __builtin_inff()) {
-    a = b = Zero();
-    *scale = __builtin_nanf("");
-  }
-  const F32 inverse = Set1(largest >= kSmallestGroup ? 127.0f / largest : 0.0f);
-  const I32 low = RoundToInt(Mul(a, inverse)), high = RoundToInt(Mul(b, inverse));
-  StoreS8(q, low);
-  StoreS8(q + 16, high);
-  half_sums[0] = IReduceAdd(low);
-  half_sums[1] = IReduceAdd(high);
-}
-
 inline float RoundToBf16(float x) {
   uint32_t bits;
   __builtin_memcpy(&bits, &x, sizeof bits);
@@ -117,22 +95,52 @@ inline float RoundToBf16(float x) {
   return x;
 }
 
+// Groups of 32 of each row as int8: q = round(x / scale), scale = max |x| / 127. A group below kSmallestGroup
+// becomes zero. One with a value that is not finite gets a NaN as its scale, so that it shows in the products
+// instead of vanishing in a conversion.
 inline void PackInt8Tile(const PackActivationsArgs& args, int64_t first, int rows) {
   const int64_t groups = NumQuantGroups(args.columns);
-  for (int r = 0; r < rows; ++r) {
-    const float* x = args.x + (first + r) * args.stride;
-    for (int64_t g = 0; g < groups; ++g) {
-      const int64_t count =
-          args.columns - g * kQuantGroup < kQuantGroup ? args.columns - g * kQuantGroup : kQuantGroup;
-      const int64_t at = first * groups + g * rows;  // groups before this one in the tile's order
-      int8_t q[kQuantGroup];
-      int32_t half_sums[2];
-      QuantizeGroup(x + g * kQuantGroup, count, q, &args.scales[at + r], half_sums);
-      for (int k = 0; k < 8; ++k) __builtin_memcpy(&args.quants[at * 8 + k * rows + r], q + 4 * k, 4);
-      args.low_sums[at + r] = half_sums[0];
-      args.high_sums[at + r] = half_sums[1];
-      args.scaled_sums[at + r] = static_cast<float>(half_sums[0] + half_sums[1]) * args.scales[at + r];
+  const F32 infinity = Set1(__builtin_inff());
+  const auto magnitudes = [&](F32 v) { return SelectLess(Abs(v), infinity, Abs(v), infinity); };
+  for (int64_t g = 0; g < groups; ++g) {
+    const int64_t left = args.columns - g * kQuantGroup;
+    const int64_t at = first * groups + g * rows;  // groups before this one in the tile's order
+    const float* x = args.x + first * args.stride + g * kQuantGroup;
+    const auto low_half = [&](int r) { return LoadPart(x + r * args.stride, left); };
+    const auto high_half = [&](int r) {
+      return left > 16 ? LoadPart(x + r * args.stride + 16, left - 16) : Zero();
+    };
+    float largest[16] = {}, inverses[16];
+    for (int r = 0; r < rows; ++r) {
+      largest[r] = ReduceMax(Max(magnitudes(low_half(r)), magnitudes(high_half(r))));
     }
+    const F32 maxima = Load(largest);
+    const F32 scales = SelectLess(maxima, infinity, Div(maxima, Set1(127.0f)), Set1(__builtin_nanf("")));
+    StorePart(args.scales + at, scales, rows);
+    Store(inverses, SelectLess(maxima, Set1(kSmallestGroup), Zero(), Div(Set1(127.0f), maxima)));
+    int32_t low_sums[16] = {}, high_sums[16] = {};
+    for (int r = 0; r < rows; ++r) {
+      I32 low = ISet1(0), high = low;
+      if (largest[r] < __builtin_inff()) {
+        low = RoundToInt(Mul(low_half(r), Set1(inverses[r])));
+        high = RoundToInt(Mul(high_half(r), Set1(inverses[r])));
+      }
+      alignas(16) int8_t q[kQuantGroup];
+      StoreS8(q, low);
+      StoreS8(q + 16, high);
+      int32_t* quants = args.quants + at * 8 + r;
+#pragma GCC unroll 8
+      for (int k = 0; k < 8; ++k) __builtin_memcpy(quants + k * rows, q + 4 * k, 4);
+      // Both sums, which fit into 16 bits, at once.
+      const int32_t sums = IReduceAdd(IAdd(low, IShiftLeft<16>(high)));
+      high_sums[r] = (sums + 0x8000) >> 16;
+      low_sums[r] = sums - high_sums[r] * 0x10000;
+    }
+    for (int r = 0; r < rows; ++r) {
+      args.low_sums[at + r] = low_sums[r];
+      args.high_sums[at + r] = high_sums[r];
+    }
+    StorePart(args.scaled_sums + at, Mul(ToF32(IAdd(ILoad(low_sums), ILoad(high_sums))), scales), rows);
   }
 }
 

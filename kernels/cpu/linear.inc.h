@@ -124,15 +124,20 @@ void DirectPanel(const LinearArgs& args, int64_t panel) {
   for (int r = 0; r < kRows; ++r) StoreSum(args, panel, r, f[r]);
 }
 
-// Where the integer sums of `count` = groups * rows values begin, by unit: [units][count].
+// Where the integer sums of `count` = groups * rows values begin, by unit: [units][count]. What the next tile
+// needs, `next` values further on, is prefetched.
 template <typename Reader>
-inline void IntegerStarts(const PackedActivations& x, int64_t at, int count, int32_t* starts) {
+inline void IntegerStarts(const PackedActivations& x, int64_t at, int count, int64_t next, int32_t* starts) {
   constexpr int kShift =
       __builtin_ctz(Reader::kFormat.offset | 1 << 30) % 30;  // offsets are powers of two, or zero
   const auto start = [](I32 sum) {
     return Reader::kFormat.offset == 0 ? ISet1(kMagicBits) : ISub(ISet1(kMagicBits), IShiftLeft<kShift>(sum));
   };
   for (int i = 0; i < count; i += 16) {  // the last step may go beyond the end: there is room
+    Prefetch(x.low_sums + at + next + i);
+    Prefetch(x.high_sums + at + next + i);
+    Prefetch(x.scales + at + next + i);
+    if constexpr (Reader::kHasMin) Prefetch(x.scaled_sums + at + next + i);
     const I32 low = ILoad(x.low_sums + at + i), high = ILoad(x.high_sums + at + i);
     if constexpr (Reader::kHalves) {
       IStore(starts + i, start(low));
@@ -143,13 +148,24 @@ inline void IntegerStarts(const PackedActivations& x, int64_t at, int count, int
   }
 }
 
+// How many register tiles `rows` rows are.
+template <int kMost>
+inline int64_t RegisterTiles(int64_t rows) {
+  return rows / 8 * (8 / kMost) + __builtin_popcountll(static_cast<uint64_t>(rows % 8));
+}
+
+// Where the next chunk of weights begins: where the readers stand or, at the panels' end, with the next ones.
+template <int kPanels, typename Reader>
+inline const uint8_t* NextChunk(const LinearArgs& args, int64_t end, const Reader& first) {
+  return end < args.groups ? first.p : first.p + (kPanels - 1) * args.panel_bytes;
+}
+
 // Calls visit<rows, stride>(first row) for the register tiles of a tile of `rows` rows.
-template <typename Visitor>
+template <int kMost, typename Visitor>
 inline void WithRegisterTiles(int rows, Visitor visit) {
   switch (rows) {
     case 8:
-      for (int row = 0; row < 8; row += kRegisterTileRows)
-        visit.template operator()<kRegisterTileRows, 8>(row);
+      for (int row = 0; row < 8; row += kMost) visit.template operator()<kMost, 8>(row);
       return;
     case 4:
       return visit.template operator()<4, 4>(0);
@@ -170,22 +186,25 @@ inline void Int8ChunkOfAllRows(const LinearArgs& args, int64_t begin, int64_t en
   const int groups = static_cast<int>(end - begin);
   for (int g = 0; g < groups; ++g) {
     for (int c = 0; c < kPanels; ++c) {
-      PrefetchAhead<Reader::kGroupBytes>(readers[c].p);
+      PrefetchNear<Reader::kGroupBytes>(readers[c].p);
       readers[c].ReadScales();
       ExpandGroup(readers[c], g, c, chunk);
       readers[c].Next(begin + g + 1 < args.groups);
     }
   }
   const PackedActivations& x = args.x;
+  WeightsAhead<kPanels> ahead(NextChunk<kPanels>(args, end, readers[0]), args.panel_bytes,
+                              kInt8ChunkGroups * Reader::kGroupBytes,
+                              RegisterTiles<kInt8TileRows>(x.rows) * groups);
   alignas(64) int32_t starts[kUnits * kInt8ChunkGroups * kMaxTileRows];
   for (int64_t row = 0; row < x.rows;) {
     const int rows = TileRows(x.rows - row);
     const int64_t at = row * x.groups + begin * rows;
-    IntegerStarts<Reader>(x, at, groups * rows, starts);
-    WithRegisterTiles(rows, [&]<int kRows, int kStride>(int first) {
+    IntegerStarts<Reader>(x, at, groups * rows, x.groups * rows, starts);
+    WithRegisterTiles<kInt8TileRows>(rows, [&]<int kRows, int kStride>(int first) {
       const Int8Rows tile = {x.quants + at * 8 + first, x.scales + at + first, starts + first,
-                             x.scaled_sums + at + first, x.quants + (at + x.groups * rows) * 8};
-      Int8Tile<kRows, kStride, kPanels, kUnits, Reader::kHasMin>(chunk, groups, tile,
+                             x.scaled_sums + at + first, x.quants + (at + x.groups * rows + first) * 8};
+      Int8Tile<kRows, kStride, kPanels, kUnits, Reader::kHasMin>(chunk, groups, tile, ahead,
                                                                  sums + (row + first) * kPanels * kPanelRows);
     });
     row += rows;
@@ -199,7 +218,7 @@ inline void FloatChunkOfAllRows(const LinearArgs& args, int64_t begin, int64_t e
   const int columns = static_cast<int>(end - begin) * kQuantGroup;
   for (int64_t g = begin; g < end; ++g) {
     for (int c = 0; c < kPanels; ++c) {
-      PrefetchAhead<Reader::kGroupBytes>(readers[c].p);
+      PrefetchNear<Reader::kGroupBytes>(readers[c].p);
       F32 w[kQuantGroup];
       readers[c].ReadScales();
       ExpandFloats(readers[c], w);
@@ -208,11 +227,14 @@ inline void FloatChunkOfAllRows(const LinearArgs& args, int64_t begin, int64_t e
     }
   }
   const PackedActivations& x = args.x;
+  WeightsAhead<kPanels> ahead(NextChunk<kPanels>(args, end, readers[0]), args.panel_bytes,
+                              kFloatChunkGroups * Reader::kGroupBytes,
+                              RegisterTiles<kRegisterTileRows>(x.rows) * columns / kFloatColumnsPerStep);
   for (int64_t row = 0; row < x.rows;) {
     const int rows = TileRows(x.rows - row);
     const float* values = x.values + (row * x.groups + begin * rows) * kQuantGroup;
-    WithRegisterTiles(rows, [&]<int kRows, int kStride>(int first) {
-      FloatTile<kRows, kStride>(chunk, columns, values + first, values + x.groups * rows * kQuantGroup,
+    WithRegisterTiles<kRegisterTileRows>(rows, [&]<int kRows, int kStride>(int first) {
+      FloatTile<kRows, kStride>(chunk, columns, values + first, values + x.groups * rows * kQuantGroup, ahead,
                                 sums + (row + first) * kPanels * kPanelRows);
     });
     row += rows;

@@ -12,6 +12,8 @@ namespace longspan::LONGSPAN_ISA {
 inline constexpr int kInt8ChunkGroups = 8;   // with kMaxTilePanels panels, weights and activations
 inline constexpr int kFloatChunkGroups = 4;  // of a chunk stay in the first-level cache
 
+inline constexpr int kFloatColumnsPerStep = 8;  // of WeightsAhead
+
 // Integer sums start at kMagicBits - offset * (sum of activations): read as float32 they are then
 // 3 * 2^22 + sum, exactly, and conversion and scale are one fused multiply-add. |sum| < 2^22 and scales have
 // at most 19 significant bits, so the product is rounded once, as in Mul(ToF32(sum), scale).
@@ -51,32 +53,34 @@ struct Int8Rows {
   const float* scales;         // [groups][S]
   const int32_t* starts;       // [units][kInt8ChunkGroups * kMaxTileRows], each [groups][S]: where sums begin
   const float* scaled_sums;    // [groups][S]
-  const int32_t* next_quants;  // of the next tile, to be prefetched
+  const int32_t* next_quants;  // of the next tile, this one's share to prefetch: 8 * kRows a group
 };
 
 // sums[row][panel] += weights · activations over the chunk's groups.
 template <int kRows, int kStride, int kPanels, int kUnits, bool kHasMin>
-inline void Int8Tile(const Int8Chunk<kPanels, kUnits>& chunk, int groups, const Int8Rows& x, float* sums) {
+inline void Int8Tile(const Int8Chunk<kPanels, kUnits>& chunk, int groups, const Int8Rows& x,
+                     WeightsAhead<kPanels>& ahead, float* sums) {
   constexpr int kSteps = 8 / kUnits;
+  F32 totals[kRows][kPanels];
+#pragma GCC unroll 8
+  for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 4
+    for (int c = 0; c < kPanels; ++c) totals[r][c] = Load(sums + (r * kPanels + c) * kPanelRows);
+  }
   for (int g = 0; g < groups; ++g) {
-    // Sums stay in memory between groups: GCC would spill others to keep them.
-    asm volatile("" ::: "memory");
     const int32_t* quants = x.quants + g * 8 * kStride;
     const float *scales = x.scales + g * kStride, *scaled_sums = x.scaled_sums + g * kStride;
+    ahead.Step();
 #pragma GCC unroll 4
-    for (int line = 0; line < 8 * kStride; line += 16) Prefetch(x.next_quants + g * 8 * kStride + line);
-    // A chunk's groups share out the next tile's sums.
-    const float* next_sums = sums + (kRows + g * kRows / kInt8ChunkGroups) * kPanels * kPanelRows;
-#pragma GCC unroll 4
-    for (int c = 0; c < kPanels; ++c) Prefetch(next_sums + c * kPanelRows);
+    for (int line = 0; line < 8 * kRows; line += 16) Prefetch(x.next_quants + g * 8 * kStride + line);
 #pragma GCC unroll 2
     for (int u = 0; u < kUnits; ++u) {
       I32 dots[kRows][kPanels];
 #pragma GCC unroll 8
       for (int r = 0; r < kRows; ++r) {
-        const I32 start = ISet1(x.starts[u * kInt8ChunkGroups * kMaxTileRows + g * kStride + r]);
+        const int32_t* start = x.starts + u * kInt8ChunkGroups * kMaxTileRows + g * kStride + r;
 #pragma GCC unroll 4
-        for (int c = 0; c < kPanels; ++c) dots[r][c] = start;
+        for (int c = 0; c < kPanels; ++c) dots[r][c] = BroadcastOrdered(start);
       }
 #pragma GCC unroll 8
       for (int k = u * kSteps; k < (u + 1) * kSteps; ++k) {
@@ -96,20 +100,24 @@ inline void Int8Tile(const Int8Chunk<kPanels, kUnits>& chunk, int groups, const 
         const F32 minimum = kHasMin ? Load(chunk.minima[g][c]) : Zero();
 #pragma GCC unroll 8
         for (int r = 0; r < kRows; ++r) {
-          float* sum = sums + (r * kPanels + c) * kPanelRows;
-          F32 total = Fma(ScaleFromMagic(dots[r][c], scale, magic_scale), Set1(scales[r]), Load(sum));
+          F32& total = totals[r][c];
+          total = Fma(ScaleFromMagic(dots[r][c], scale, magic_scale), Set1(scales[r]), total);
           if constexpr (kHasMin) total = Fma(minimum, Set1(scaled_sums[r]), total);
-          Store(sum, total);
         }
       }
     }
+  }
+#pragma GCC unroll 8
+  for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 4
+    for (int c = 0; c < kPanels; ++c) Store(sums + (r * kPanels + c) * kPanelRows, totals[r][c]);
   }
 }
 
 // As Int8Tile; x: [columns][kStride].
 template <int kRows, int kStride, int kPanels>
 inline void FloatTile(const FloatChunk<kPanels>& chunk, int columns, const float* x, const float* next_x,
-                      float* sums) {
+                      WeightsAhead<kPanels>& ahead, float* sums) {
   F32 totals[kRows][kPanels];
 #pragma GCC unroll 8
   for (int r = 0; r < kRows; ++r) {
@@ -117,6 +125,7 @@ inline void FloatTile(const FloatChunk<kPanels>& chunk, int columns, const float
     for (int c = 0; c < kPanels; ++c) totals[r][c] = Load(sums + (r * kPanels + c) * kPanelRows);
   }
   for (int k = 0; k < columns; k += 2) {
+    if (k % kFloatColumnsPerStep == 0) ahead.Step();
     Prefetch(next_x + k * kStride);
 #pragma GCC unroll 2
     for (int j = 0; j < 2; ++j) {

@@ -145,7 +145,7 @@ inline I32 DotAdd(I32 sum, Bytes unsigned_bytes, int32_t four_signed_bytes) {
   return {DotAddHalf(sum.a, unsigned_bytes.a, a), DotAddHalf(sum.b, unsigned_bytes.b, a)};
 }
 
-inline constexpr int kRegisterTileRows = 4;
+inline constexpr int kInt8TileRows = 2, kRegisterTileRows = 4;
 inline constexpr int kMaxTilePanels = 1;
 inline I32 BroadcastOrdered(const int32_t* p) { return ISet1(*p); }
 inline F32 BroadcastOrdered(const float* p) { return Set1(*p); }

@@ -86,7 +86,7 @@ inline I32 DotAdd(I32 sum, Bytes unsigned_bytes, int32_t four_signed_bytes) {
 
 // Volatile, so that GCC leaves them in order: what it gains by reordering intrinsics it loses many times
 // over by spilling the sums of a tile.
-inline constexpr int kRegisterTileRows = 8;
+inline constexpr int kRegisterTileRows = 8, kInt8TileRows = 4;
 inline constexpr int kMaxTilePanels = 3;
 inline I32 BroadcastOrdered(const int32_t* p) {
   I32 x;

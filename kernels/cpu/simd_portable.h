@@ -163,7 +163,7 @@ inline I32 DotAdd(const I32& sum, const Bytes& w, int32_t four_signed_bytes) {
   });
 }
 
-inline constexpr int kRegisterTileRows = 8;
+inline constexpr int kInt8TileRows = 4, kRegisterTileRows = 8;
 inline constexpr int kMaxTilePanels = 1;
 inline I32 BroadcastOrdered(const int32_t* p) { return ISet1(*p); }
 inline F32 BroadcastOrdered(const float* p) { return Set1(*p); }

@@ -14,6 +14,12 @@ inline constexpr int kFarPrefetchBytes = 16384;
 inline constexpr int kNearPrefetchBytes = 2048;
 
 template <int kBytes>
+inline void PrefetchNear(const uint8_t* p) {
+#pragma GCC unroll 8
+  for (int line = 0; line < kBytes; line += 64) Prefetch(p + kNearPrefetchBytes + line);
+}
+
+template <int kBytes>
 inline void PrefetchAhead(const uint8_t* p) {
 #pragma GCC unroll 8
   for (int line = 0; line < kBytes; line += 64) {
@@ -21,6 +27,30 @@ inline void PrefetchAhead(const uint8_t* p) {
     PrefetchFar(p + kFarPrefetchBytes + line);
   }
 }
+
+// The next weights of kPanels panels, brought into the second-level cache little by little while others are
+// multiplied.
+template <int kPanels>
+class WeightsAhead {
+ public:
+  // The `bytes` from `first`, and of the other panels `panel_bytes` apart, in `steps` calls of Step.
+  WeightsAhead(const uint8_t* first, size_t panel_bytes, int64_t bytes, int64_t steps)
+      : next_(first), panel_bytes_(panel_bytes), end_(first + bytes), each_((bytes + steps - 1) / steps) {}
+
+  [[gnu::always_inline]] void Step() {
+    if (next_ >= end_) return;
+    for (const uint8_t* stop = next_ + each_; next_ < stop; next_ += 64) {
+#pragma GCC unroll 4
+      for (size_t c = 0; c < kPanels; ++c) PrefetchFar(next_ + c * panel_bytes_);
+    }
+  }
+
+ private:
+  const uint8_t* next_;
+  size_t panel_bytes_;
+  const uint8_t* end_;
+  int64_t each_;
+};
 
 // The eight byte vectors of a group: vector k holds columns 4k..4k+3 of each lane.
 template <int kBits>
