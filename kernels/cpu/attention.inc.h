@@ -13,7 +13,9 @@
 
 namespace longspan::LONGSPAN_ISA {
 
-inline constexpr float kLowest = -1e30f;  // below every score: exp(x - kLowest) of a masked x is 0, never NaN
+// Scores are in units of ln 2, so that weights are powers of two.
+inline constexpr float kLog2E = 1.44269504f, kLn2 = 0.693147181f;
+inline constexpr float kLowest = -1e30f;  // below every score: 2^(x - kLowest) of a masked x is 0, never NaN
 inline constexpr float kMasked = -__builtin_inff();
 
 // Up to so many rows read keys and values as they are stored. More rows share a copy of each panel in f32.
@@ -189,7 +191,8 @@ inline void Softmax(const Tile& tile) {
     F32 largest = Set1(tile.maxima[row]);
     ForEachScores(tile, row, [&](float* scores, int t) {
       F32 s = Load(scores);
-      if (tile.score_cap > 0) s = Mul(Tanh(Mul(s, Set1(1.0f / tile.score_cap))), Set1(tile.score_cap));
+      if (tile.score_cap > 0)
+        s = Mul(Tanh(Mul(s, Set1(1.0f / tile.score_cap))), Set1(tile.score_cap * kLog2E));
       if (t < begin || t + 16 > end) {
         s = KeepLanes(s, t < begin ? begin - t : 0, end - t < 16 ? end - t : 16, kMasked);
       }
@@ -200,7 +203,7 @@ inline void Softmax(const Tile& tile) {
   }
   for (int row = 0; row < tile.rows; ++row) {
     if (tile.maxima[row] == old_maxima[row]) continue;
-    const F32 factor = Exp(Set1(old_maxima[row] - tile.maxima[row]));
+    const F32 factor = Exp2(Set1(old_maxima[row] - tile.maxima[row]));
     float* sums = tile.sums + 16 * row;
     Store(sums, Mul(Load(sums), factor));
     for (int d = 0; d < tile.head_dim; d += 16) {
@@ -212,7 +215,7 @@ inline void Softmax(const Tile& tile) {
     const F32 maximum = Set1(tile.maxima[row]);
     F32 sum = Load(tile.sums + 16 * row);
     ForEachScores(tile, row, [&](float* scores, int) {
-      const F32 weight = Exp(Sub(Load(scores), maximum));
+      const F32 weight = Exp2(Sub(Load(scores), maximum));
       Store(scores, weight);
       sum = Add(sum, weight);
     });
@@ -284,7 +287,7 @@ inline void Normalize(const Tile& tile, Out&& out, float* lses) {
     for (int r = 0; r < rows; ++r) sums[r] = ReduceAdd(Load(tile.sums + 16 * (first + r)));
     const F32 sum = Load(sums), tiny = Set1(1e-37f);
     Store(inverses, SelectLess(sum, tiny, Zero(), Div(Set1(1.0f), sum)));
-    const F32 lse = Add(LoadPart(tile.maxima + first, rows), Log(sum));
+    const F32 lse = Fma(LoadPart(tile.maxima + first, rows), Set1(kLn2), Log(sum));
     StorePart(lses + first, SelectLess(sum, tiny, Set1(kNoKeys), lse), rows);
     for (int r = 0; r < rows; ++r) {
       float* to = out(first + r);
@@ -312,13 +315,14 @@ inline void AttentionTile(const AttentionKernelArgs& args, const AttentionItem& 
   tile.sums = scratch + at.sums;
   tile.maxima = scratch + at.maxima;
   tile.panel = scratch + at.panel;
+  const F32 query_scale = Set1(args.score_cap > 0 ? args.query_scale : args.query_scale * kLog2E);
   const auto batch_row = [&](int j) { return static_cast<int64_t>(first_row + j / num_heads); };
   const auto head = [&](int j) { return first_head + j % num_heads; };
   for (int j = 0; j < tile.rows; ++j) {
     tile.positions[j] = item.first_position + (batch_row(j) - item.first_row);
     const float* query = args.queries + batch_row(j) * args.query_stride + head(j) * args.head_dim;
     for (int d = 0; d < args.head_dim; d += 16) {
-      Store(tile.queries + tile.PanelOffset(d, j) + d % kPanel, Mul(Load(query + d), Set1(args.query_scale)));
+      Store(tile.queries + tile.PanelOffset(d, j) + d % kPanel, Mul(Load(query + d), query_scale));
     }
   }
   const int64_t set_values = static_cast<int64_t>(tile.rows) * args.head_dim;

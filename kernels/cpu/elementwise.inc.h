@@ -117,7 +117,7 @@ inline void PackInt8Tile(const PackActivationsArgs& args, int64_t first, int row
     const F32 maxima = Load(largest);
     const F32 scales = SelectLess(maxima, infinity, Div(maxima, Set1(127.0f)), Set1(__builtin_nanf("")));
     StorePart(args.scales + at, scales, rows);
-    Store(inverses, SelectLess(maxima, Set1(kSmallestGroup), Zero(), Div(Set1(127.0f), maxima)));
+    Store(inverses, SelectLess(maxima, Set1(kSmallestGroup), Zero(), Div(Set1(1.0f), scales)));
     int32_t low_sums[16] = {}, high_sums[16] = {};
     for (int r = 0; r < rows; ++r) {
       I32 low = ISet1(0), high = low;

@@ -12,8 +12,9 @@
 
 namespace longspan {
 
-inline constexpr int kMaxParts = 64;        // ranks whose partials are merged or summed
-inline constexpr int kMaxTileQueries = kQueriesPerItem;  // queries (rows times heads of one KV head) folded together
+inline constexpr int kMaxParts = 64;  // ranks whose partials are merged or summed
+inline constexpr int kMaxTileQueries =
+    kQueriesPerItem;                        // queries (rows times heads of one KV head) folded together
 inline constexpr int kAttentionPanel = 64;  // columns that attention works on at a time
 
 // Rows of activations, cut into tiles of 8, 4, 2 and 1 rows; within a tile the rows of one value are

@@ -79,6 +79,22 @@ inline F32 Exp(F32 x) {
   return SelectLess(x, Set1(-87.0f), Zero(), Mul(p, PowerOfTwo(Bits(shifted))));
 }
 
+// 2^x of x <= 0 with an error below 2 units in the last place; 0 below -126.5, NaN of NaN.
+inline F32 Exp2(F32 x) {
+  const F32 clamped = Max(Set1(-127.0f), x);  // whose power has the bits of zero
+  const F32 shifted = Add(clamped, Set1(12582912.0f));
+  const F32 r = Sub(clamped, Sub(shifted, Set1(12582912.0f)));
+  // 1 + r p, where p interpolates (2^r - 1) / r at Chebyshev nodes of |r| <= 1/2.
+  F32 p = Set1(1.54531634e-4f);
+  p = Fma(p, r, Set1(1.33908633e-3f));
+  p = Fma(p, r, Set1(9.61808302e-3f));
+  p = Fma(p, r, Set1(5.55035695e-2f));
+  p = Fma(p, r, Set1(2.40226507e-1f));
+  p = Fma(p, r, Set1(6.93147182e-1f));
+  p = Fma(p, r, Set1(1.0f));
+  return Mul(p, PowerOfTwo(Bits(shifted)));
+}
+
 inline float ExpScalar(float x) { return Lane0(Exp(Set1(x))); }
 
 // ln x of a normal x > 0 with an error below 3 units in the last place; NaN of NaN and infinity.
