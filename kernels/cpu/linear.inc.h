@@ -180,7 +180,7 @@ inline void WithRegisterTiles(int rows, Visitor visit) {
 // [row][panel][lane].
 template <int kPanels, typename Reader>
 inline void Int8ChunkOfAllRows(const LinearArgs& args, int64_t begin, int64_t end, Reader* readers,
-                               float* sums) {
+                               const TileSums& sums) {
   constexpr int kUnits = Reader::kHalves ? 2 : 1;
   alignas(64) Int8Chunk<kPanels, kUnits> chunk;
   const int groups = static_cast<int>(end - begin);
@@ -205,7 +205,7 @@ inline void Int8ChunkOfAllRows(const LinearArgs& args, int64_t begin, int64_t en
       const Int8Rows tile = {x.quants + at * 8 + first, x.scales + at + first, starts + first,
                              x.scaled_sums + at + first, x.quants + (at + x.groups * rows + first) * 8};
       Int8Tile<kRows, kStride, kPanels, kUnits, Reader::kHasMin>(chunk, groups, tile, ahead,
-                                                                 sums + (row + first) * kPanels * kPanelRows);
+                                                                 sums.Of(row + first, kPanels));
     });
     row += rows;
   }
@@ -213,7 +213,7 @@ inline void Int8ChunkOfAllRows(const LinearArgs& args, int64_t begin, int64_t en
 
 template <int kPanels, typename Reader>
 inline void FloatChunkOfAllRows(const LinearArgs& args, int64_t begin, int64_t end, Reader* readers,
-                                float* sums) {
+                                const TileSums& sums) {
   alignas(64) FloatChunk<kPanels> chunk;
   const int columns = static_cast<int>(end - begin) * kQuantGroup;
   for (int64_t g = begin; g < end; ++g) {
@@ -235,7 +235,7 @@ inline void FloatChunkOfAllRows(const LinearArgs& args, int64_t begin, int64_t e
     const float* values = x.values + (row * x.groups + begin * rows) * kQuantGroup;
     WithRegisterTiles<kRegisterTileRows>(rows, [&]<int kRows, int kStride>(int first) {
       FloatTile<kRows, kStride>(chunk, columns, values + first, values + x.groups * rows * kQuantGroup, ahead,
-                                sums + (row + first) * kPanels * kPanelRows);
+                                sums.Of(row + first, kPanels));
     });
     row += rows;
   }
@@ -259,19 +259,29 @@ void ChunkedPanels(const LinearArgs& args, int64_t panel, float* sums) {
   };
   int64_t g = 0;
   for (int leaf = 0; leaf < args.leaves; ++leaf) {
-    float* top = sums + depth * values;
-    for (int64_t i = 0; i < values; i += kPanelRows) Store(top + i, Zero());
-    while (g < args.leaf_ends[leaf]) {
-      const int64_t end = args.leaf_ends[leaf] - g < kChunkGroups ? args.leaf_ends[leaf] : g + kChunkGroups;
+    const int64_t leaf_end = args.leaf_ends[leaf];
+    int due = MergesDue(leaf);
+    TileSums top = {sums + depth * values, /*fresh=*/true, nullptr};
+    ++depth;
+    if (g == leaf_end) {
+      for (int64_t i = 0; i < values; i += kPanelRows) Store(top.sums + i, Zero());
+    }
+    while (g < leaf_end) {
+      const int64_t end = leaf_end - g < kChunkGroups ? leaf_end : g + kChunkGroups;
+      if (end == leaf_end && due > 0) {  // the first merge takes place while sums are in registers
+        top.into = top.sums - values;
+        --due;
+        --depth;
+      }
       if constexpr (kInt8) {
         Int8ChunkOfAllRows<kPanels>(args, g, end, readers, top);
       } else {
         FloatChunkOfAllRows<kPanels>(args, g, end, readers, top);
       }
+      top.fresh = false;
       g = end;
     }
-    ++depth;
-    for (int due = MergesDue(leaf); due > 0; --due) merge_top();
+    for (; due > 0; --due) merge_top();
   }
   while (depth > 1) merge_top();
   for (int64_t row = 0; row < args.x.rows; ++row) {

@@ -47,6 +47,46 @@ inline void ExpandGroup(const Reader& reader, int group, int panel, Int8Chunk<kP
   if constexpr (Reader::kHasMin) Store(chunk.minima[group][panel], reader.minimum);
 }
 
+// Where the sums of a tile's rows are: [row][panel][lane].
+struct TileSums {
+  float* sums;
+  bool fresh;  // they begin at zero, whatever is there
+  float*
+      into;  // null or, of the leaf before, sums to which the finished ones are added instead of being kept
+
+  TileSums Of(int64_t row, int panels) const {
+    const int64_t at = row * panels * kPanelRows;
+    return {sums + at, fresh, into == nullptr ? nullptr : into + at};
+  }
+};
+
+template <int kRows, int kPanels>
+[[gnu::always_inline]] inline void LoadTotals(const TileSums& at, F32 (&totals)[kRows][kPanels]) {
+#pragma GCC unroll 8
+  for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 4
+    for (int c = 0; c < kPanels; ++c) {
+      totals[r][c] = at.fresh ? Zero() : Load(at.sums + (r * kPanels + c) * kPanelRows);
+    }
+  }
+}
+
+template <int kRows, int kPanels>
+[[gnu::always_inline]] inline void StoreTotals(const TileSums& at, const F32 (&totals)[kRows][kPanels]) {
+#pragma GCC unroll 8
+  for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 4
+    for (int c = 0; c < kPanels; ++c) {
+      const int i = (r * kPanels + c) * kPanelRows;
+      if (at.into != nullptr) {
+        Store(at.into + i, Add(Load(at.into + i), totals[r][c]));
+      } else {
+        Store(at.sums + i, totals[r][c]);
+      }
+    }
+  }
+}
+
 // The int8 activations of some rows of a tile, from a group on; S: rows of the tile.
 struct Int8Rows {
   const int32_t* quants;       // [groups * 8][S]
@@ -59,14 +99,10 @@ struct Int8Rows {
 // sums[row][panel] += weights · activations over the chunk's groups.
 template <int kRows, int kStride, int kPanels, int kUnits, bool kHasMin>
 inline void Int8Tile(const Int8Chunk<kPanels, kUnits>& chunk, int groups, const Int8Rows& x,
-                     WeightsAhead<kPanels>& ahead, float* sums) {
+                     WeightsAhead<kPanels>& ahead, const TileSums& sums) {
   constexpr int kSteps = 8 / kUnits;
   F32 totals[kRows][kPanels];
-#pragma GCC unroll 8
-  for (int r = 0; r < kRows; ++r) {
-#pragma GCC unroll 4
-    for (int c = 0; c < kPanels; ++c) totals[r][c] = Load(sums + (r * kPanels + c) * kPanelRows);
-  }
+  LoadTotals(sums, totals);
   for (int g = 0; g < groups; ++g) {
     const int32_t* quants = x.quants + g * 8 * kStride;
     const float *scales = x.scales + g * kStride, *scaled_sums = x.scaled_sums + g * kStride;
@@ -107,23 +143,15 @@ inline void Int8Tile(const Int8Chunk<kPanels, kUnits>& chunk, int groups, const 
       }
     }
   }
-#pragma GCC unroll 8
-  for (int r = 0; r < kRows; ++r) {
-#pragma GCC unroll 4
-    for (int c = 0; c < kPanels; ++c) Store(sums + (r * kPanels + c) * kPanelRows, totals[r][c]);
-  }
+  StoreTotals(sums, totals);
 }
 
 // As Int8Tile; x: [columns][kStride].
 template <int kRows, int kStride, int kPanels>
 inline void FloatTile(const FloatChunk<kPanels>& chunk, int columns, const float* x, const float* next_x,
-                      WeightsAhead<kPanels>& ahead, float* sums) {
+                      WeightsAhead<kPanels>& ahead, const TileSums& sums) {
   F32 totals[kRows][kPanels];
-#pragma GCC unroll 8
-  for (int r = 0; r < kRows; ++r) {
-#pragma GCC unroll 4
-    for (int c = 0; c < kPanels; ++c) totals[r][c] = Load(sums + (r * kPanels + c) * kPanelRows);
-  }
+  LoadTotals(sums, totals);
   for (int k = 0; k < columns; k += 2) {
     if (k % kFloatColumnsPerStep == 0) ahead.Step();
     Prefetch(next_x + k * kStride);
@@ -140,11 +168,7 @@ inline void FloatTile(const FloatChunk<kPanels>& chunk, int columns, const float
       }
     }
   }
-#pragma GCC unroll 8
-  for (int r = 0; r < kRows; ++r) {
-#pragma GCC unroll 4
-    for (int c = 0; c < kPanels; ++c) Store(sums + (r * kPanels + c) * kPanelRows, totals[r][c]);
-  }
+  StoreTotals(sums, totals);
 }
 
 }  // namespace longspan::LONGSPAN_ISA
