@@ -33,6 +33,7 @@ struct Tile {
   // Tokens of the current block that each row sees: [begin, end), 0 and 0 if none.
   int begin[kMaxTileQueries], end[kMaxTileQueries];
   bool whole;  // every row sees every token of the block
+  bool fresh;  // nothing was folded yet: outputs count as zero, whatever is there
   // See AttentionScratch.
   float* queries;
   float* scores;
@@ -116,7 +117,7 @@ inline void AccumulateGroup(const Tile& tile, const RowGroup& group, const Matri
   const int vectors = NumVectors(tile.head_dim - d);
   if (tile.whole) {
     return Multiply(group.rows, tile.scores + tile.PanelOffset(token, group.row), values, 0, vectors, 0,
-                    16 * NumVectors(tile.block_size - token), false,
+                    16 * NumVectors(tile.block_size - token), tile.fresh && token == 0,
                     tile.outputs + tile.PanelOffset(d, group.row));
   }
   const auto clamp = [&](int t) { return t < token ? 0 : t < token + kPanel ? t - token : kPanel; };
@@ -202,7 +203,7 @@ inline void Softmax(const Tile& tile) {
     tile.maxima[row] = ReduceMax(largest);
   }
   for (int row = 0; row < tile.rows; ++row) {
-    if (tile.maxima[row] == old_maxima[row]) continue;
+    if (tile.fresh || tile.maxima[row] == old_maxima[row]) continue;
     const F32 factor = Exp2(Set1(old_maxima[row] - tile.maxima[row]));
     float* sums = tile.sums + 16 * row;
     Store(sums, Mul(Load(sums), factor));
@@ -259,8 +260,12 @@ inline void FoldClass(const AttentionKernelArgs& args, Tile& tile, const Attenti
     tile.maxima[r] = kLowest;
     Store(tile.sums + 16 * r, Zero());
   }
-  const int outputs = tile.PanelOffset(tile.head_dim + kPanel - 1, 0);
-  for (int i = 0; i < outputs; i += 16) Store(tile.outputs + i, Zero());
+  const auto clear_outputs = [&] {
+    const int outputs = tile.PanelOffset(tile.head_dim + kPanel - 1, 0);
+    for (int i = 0; i < outputs; i += 16) Store(tile.outputs + i, Zero());
+    tile.fresh = false;
+  };
+  tile.fresh = true;
   const auto piece = [&](int32_t block) {
     const int64_t page = args.pages[static_cast<int64_t>(block) * args.pages_per_block + args.page_column];
     return args.kv_base + static_cast<size_t>(page) * args.page_bytes +
@@ -268,13 +273,16 @@ inline void FoldClass(const AttentionKernelArgs& args, Tile& tile, const Attenti
   };
   for (int32_t b = blocks.begin; b < blocks.end; ++b) {
     if (!SetVisible(tile, args.blocks[b] * args.block_size)) continue;
+    if (tile.fresh && !tile.whole) clear_outputs();
     const std::byte* next = piece(b + 1 < blocks.end ? b + 1 : b);
     if (args.kv_is_f32) {
       FoldPiece<F32Matrix, float>(tile, piece(b), next, args.piece_bytes);
     } else {
       FoldPiece<Bf16Matrix, uint16_t>(tile, piece(b), next, args.piece_bytes);
     }
+    tile.fresh = false;
   }
+  if (tile.fresh) clear_outputs();
 }
 
 // The class's results: outputs divided by the sums, -0 made +0, and log-sum-exps. A sum is zero when no key
