@@ -64,7 +64,7 @@ def compare_file(program, work, path):
     if sentencepiece:
         parts = metadata["tokens"], metadata["scores"], metadata["token_type"], add_space
         tokenizer = reference.sentencepiece_as_bpe(*parts)
-        ids = [reference.sentencepiece_model(*parts).EncodeAsIds(text) for text in texts]
+        ids = reference.sentencepiece_model(*parts).EncodeAsIds(texts)
         # SentencePiece itself does not tell U+2581 from a space.
         shown = [text.replace("\u2581", " ") for text in texts]
     else:
