@@ -85,8 +85,8 @@ def compare_file(program, work, path):
         tokenizer.post_processor = reference.begin_with(token, bos[0])
     tokenizer.save(str(folder / "tokenizer.json"))
     ids = plain_ids(tokenizer, texts)
-    # Where a tokenizer puts a space after each added token, no text with one comes back as it was.
-    shown = tokenizer.decode_batch(ids)
+    if add_space:  # it is put after each added token too, so that a text with one does not come back as it was
+        shown = tokenizer.decode_batch(ids)
     return check(program, work, str(folder), f"{name} (tokenizer.json)", texts, ids, shown, [bos + line for line in ids]) and good
 
 
