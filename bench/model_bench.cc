@@ -13,7 +13,6 @@
 #include "bench/options.h"
 #include "bench/report.h"
 #include "bench/timed_communicator.h"
-#include "bench/tokenizer_case.h"
 #include "comm/clock.h"
 #include "comm/mpi_bootstrap.h"
 #include "comm/mpi_communicator.h"
@@ -46,7 +45,6 @@ void OrFail(MpiEnvironment& mpi, const absl::Status& status) {
 struct Options {
   std::string model;
   int threads = 1;  // of a rank
-  std::string text_path = "ARCHITECTURE.md";
   ModelCaseOptions cases;
   MeasurementOptions measurement;
   OutputOptions output;
@@ -74,7 +72,6 @@ std::optional<int> ParseCommandLine(int argc, char** argv, Options* options) {
       ->check(CLI::PositiveNumber);
   app.add_option("--chunk-tokens", options->cases.chunk_tokens, "tokens of a prompt in one step")
       ->check(CLI::PositiveNumber);
-  app.add_option("--text", options->text_path, "file whose text the tokenizer encodes");
   AddCommonOptions(app, "decode/batch=1/", &options->measurement, &options->output);
   return ParseOptions(app, argc, argv);
 }
@@ -148,7 +145,6 @@ int Main(int argc, char** argv) {
     RunGrid(*source, mpi, *bootstrap, *backend, grid, options, measurement ? &*measurement : nullptr);
   }
   if (!measurement) return 0;
-  if (mpi.size() == 1) RunTokenizerCase(*source, options.text_path, *measurement);
   const RunContext context = {{"model", options.model},
                               {"ranks", absl::StrCat(mpi.size())},
                               {"threads_per_rank", absl::StrCat(options.threads)}};

@@ -10,7 +10,7 @@
 namespace longspan {
 
 // Parses one JSON object. `origin` names the text in errors: not JSON, not an object, a key that appears
-// twice in the object itself.
+// twice in the object itself, objects and lists nested more than a hundred deep.
 absl::StatusOr<nlohmann::json> ParseJsonObject(std::string_view text, const std::string& origin);
 
 absl::StatusOr<nlohmann::json> ReadJsonObject(const std::string& path);

@@ -31,8 +31,7 @@ class DecoderParser {
     } else if (type == "Fuse") {
       fused_ = true;
     } else if (type == "Metaspace") {
-      const std::string replacement = reader.Text("replacement", "\xE2\x96\x81");
-      if (replacement.empty()) return UnsupportedStep(origin_, "Metaspace replacement", "");
+      LONGSPAN_ASSIGN_OR_RETURN(const std::string replacement, ParseMetaspaceReplacement(node, origin_));
       rules_.replacements.emplace_back(replacement, " ");
       LONGSPAN_ASSIGN_OR_RETURN(const PrependScheme scheme, ParsePrependScheme(node, origin_));
       rules_.strips_leading_space = scheme != PrependScheme::kNever;
@@ -56,9 +55,13 @@ class DecoderParser {
     if (from.empty() || fused_) {
       return UnsupportedStep(origin_, "decoder", fused_ ? "Replace after Fuse" : "Replace of a Regex");
     }
-    rules_.replacements.emplace_back(from, replace.Text("content", ""));
+    const std::string to = replace.Text("content", "");
     LONGSPAN_RETURN_IF_ERROR(pattern.status());
-    return replace.status();
+    LONGSPAN_RETURN_IF_ERROR(replace.status());
+    // Several that lengthen a text could do so without bounds.
+    if (to.size() > from.size()) return UnsupportedStep(origin_, "decoder", "Replace by a longer text");
+    rules_.replacements.emplace_back(from, to);
+    return absl::OkStatus();
   }
 
   absl::Status ParseStrip(JsonFieldReader* reader) {
@@ -82,6 +85,7 @@ class DecoderParser {
 // "special_tokens": {name: {"ids": [...]}}}.
 absl::StatusOr<SurroundingIds> ParseTemplate(const Json& node, const std::string& origin) {
   constexpr int64_t kMostId = INT32_MAX;
+  constexpr size_t kMostTokens = 1024;  // at either end
   SurroundingIds surrounding;
   bool after_text = false;
   for (const Json& piece : MemberOrNull(node, "single")) {
@@ -100,6 +104,8 @@ absl::StatusOr<SurroundingIds> ParseTemplate(const Json& node, const std::string
     LONGSPAN_RETURN_IF_ERROR(ids.status());
     std::vector<int32_t>& side = after_text ? surrounding.suffix : surrounding.prefix;
     side.insert(side.end(), values.begin(), values.end());
+    if (side.size() > kMostTokens)
+      return UnsupportedStep(origin, "post-processor", "template of many tokens");
   }
   if (!after_text) return UnsupportedStep(origin, "post-processor", "template without the text");
   return surrounding;

@@ -7,6 +7,7 @@
 #include "runtime/model/field_reader.h"
 #include "runtime/tokenizer/regex.h"
 #include "runtime/tokenizer/split_patterns.h"
+#include "runtime/tokenizer/utf8.h"
 
 namespace longspan {
 namespace {
@@ -61,11 +62,10 @@ absl::Status AddSplit(const Json& node, const std::string& origin, PreTokenizer*
 absl::Status AddMetaspace(const Json& node, const std::string& origin, PreTokenizer* pre_tokenizer) {
   MetaspaceOptions options;
   JsonFieldReader reader(node, origin, "Metaspace.");
-  options.replacement = reader.Text("replacement", "\xE2\x96\x81");
   const bool split = reader.Flag("split", true);
   LONGSPAN_RETURN_IF_ERROR(reader.status());
+  LONGSPAN_ASSIGN_OR_RETURN(options.replacement, ParseMetaspaceReplacement(node, origin));
   LONGSPAN_ASSIGN_OR_RETURN(options.scheme, ParsePrependScheme(node, origin));
-  if (options.replacement.empty()) return UnsupportedStep(origin, "Metaspace replacement", "");
   if (split) {
     LONGSPAN_ASSIGN_OR_RETURN(std::unique_ptr<Regex> pattern, Regex::CompileLiteral(options.replacement));
     options.split = MakeSplit(std::move(pattern), SplitBehavior::kMergedWithNext, /*invert=*/false);
@@ -119,6 +119,16 @@ absl::StatusOr<PrependScheme> ParsePrependScheme(const Json& node, const std::st
   if (scheme == "first") return PrependScheme::kFirst;
   if (scheme == "never") return PrependScheme::kNever;
   return UnsupportedStep(origin, "Metaspace prepend_scheme", scheme);
+}
+
+absl::StatusOr<std::string> ParseMetaspaceReplacement(const Json& node, const std::string& origin) {
+  JsonFieldReader reader(node, origin, "Metaspace.");
+  const std::string replacement = reader.Text("replacement", "\xE2\x96\x81");
+  LONGSPAN_RETURN_IF_ERROR(reader.status());
+  if (replacement.empty() || DecodeUtf8(replacement, 0).length != replacement.size()) {
+    return UnsupportedStep(origin, "Metaspace replacement", replacement);
+  }
+  return replacement;
 }
 
 absl::Status AddNormalizerSteps(const Json& node, const std::string& origin, Normalizer* normalizer) {

@@ -41,6 +41,10 @@ struct SurroundingIds {
 };
 absl::StatusOr<SurroundingIds> ParsePostProcessor(const nlohmann::json& node, const std::string& origin);
 
+// The one character that Metaspace writes for a space.
+absl::StatusOr<std::string> ParseMetaspaceReplacement(const nlohmann::json& metaspace,
+                                                      const std::string& origin);
+
 // When Metaspace writes a space before a text.
 absl::StatusOr<PrependScheme> ParsePrependScheme(const nlohmann::json& metaspace, const std::string& origin);
 

@@ -135,6 +135,13 @@ absl::Status Builder::ReadAddedTokens() {
 absl::Status Builder::AddTokens() {
   LONGSPAN_ASSIGN_OR_RETURN(const DecoderRules decoder,
                             ParseDecoder(MemberOrNull(tokenizer_, "decoder"), origin_));
+  // Some files skip ids, but only a damaged one has far more of them than tokens.
+  constexpr size_t kMostSkipped = 1 << 16;
+  const size_t num_tokens = vocabulary_.size() + added_.size();
+  if (static_cast<size_t>(max_id_) > 2 * num_tokens + kMostSkipped) {
+    return Damaged(origin_, absl::StrCat("the largest token id is ", max_id_, ", but there are only ",
+                                         num_tokens, " tokens"));
+  }
   parts_.tokens = TokenTable(int64_t{max_id_} + 1, 0);
   for (const auto& [text, id] : vocabulary_) parts_.tokens.SetBytes(id, decoder.Shown(text));
   for (const FileToken& added : added_) {

@@ -12,6 +12,16 @@
 namespace longspan {
 namespace {
 
+// Keeps a file from turning a short text into one that no memory holds.
+absl::Status CheckLength(size_t given, size_t normalized) {
+  constexpr size_t kMostGrowth = 16;
+  constexpr size_t kMostAdded = 1 << 16;
+  if (normalized <= kMostGrowth * given + kMostAdded) return absl::OkStatus();
+  return absl::ResourceExhaustedError(
+      absl::StrCat("the tokenizer's normalizer makes ", normalized, " bytes of the ", given,
+                   " that were given; take the tokenizer.json that the model was published with"));
+}
+
 class Prepend : public NormalizerStep {
  public:
   explicit Prepend(std::string prefix) : prefix_(std::move(prefix)) {}
@@ -34,6 +44,7 @@ class Replace : public NormalizerStep {
     std::vector<TextRange> matches;
     LONGSPAN_RETURN_IF_ERROR(pattern_->FindAll(*text, &matches));
     if (matches.empty()) return absl::OkStatus();
+    LONGSPAN_RETURN_IF_ERROR(CheckLength(text->size(), matches.size() * content_.size()));
     std::string replaced;
     size_t at = 0;
     for (const TextRange& match : matches) {
@@ -74,7 +85,11 @@ class Nfc : public NormalizerStep {
 }  // namespace
 
 absl::Status Normalizer::Apply(std::string* text) const {
-  for (const auto& step : steps_) LONGSPAN_RETURN_IF_ERROR(step->Apply(text));
+  const size_t given = text->size();
+  for (const auto& step : steps_) {
+    LONGSPAN_RETURN_IF_ERROR(step->Apply(text));
+    LONGSPAN_RETURN_IF_ERROR(CheckLength(given, text->size()));
+  }
   return absl::OkStatus();
 }
 

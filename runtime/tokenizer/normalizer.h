@@ -24,6 +24,7 @@ class Normalizer {
  public:
   void Add(std::unique_ptr<NormalizerStep> step) { steps_.push_back(std::move(step)); }
   bool empty() const { return steps_.empty(); }
+  // Fails when the text becomes many times as long.
   absl::Status Apply(std::string* text) const;
 
  private:

@@ -29,10 +29,14 @@ names "$work/kernels.json" 'roof/f32 FMA/threads=1' linear/F32/640x2048/rows=8/t
 
 "$build/tools/make_model" --out "$work/model.gguf" --family gemma3 --layers 2 --pattern 2 --window 64
 cases=(--model "$work/model.gguf" --rounds 1 --threads 1 --batches "1,3" --depths "0,200" --prefills 100 --chunk-tokens 64)
-text=$root/ARCHITECTURE.md
-"$build/bench/longspan_model_bench" "${cases[@]}" --text "$text" --json "$work/model.json" | tee "$work/model.txt"
+"$build/bench/longspan_model_bench" "${cases[@]}" --json "$work/model.json"
 names "$work/model.json" prefill/tokens=100/threads=1 decode/batch={1,3}/depth=0/threads=1 decode/batch={1,3}/depth=200/threads=1
-grep -q 'tokenizer/encode: not timed: .*holds no tokenizer' "$work/model.txt" || fail "the tokenizer is not spoken of"
+
+"$build/bench/longspan_tokenizer_bench" "$root"/tests/goldens/{gguf-llama/q8_0.gguf,llama2-mha} --rounds 1 \
+  --text "$root/ARCHITECTURE.md" --json "$work/tokenizers.json"
+names "$work/tokenizers.json" {q8_0.gguf,llama2-mha}/{load,encode,decode}/threads=1
+code=0; "$build/bench/longspan_tokenizer_bench" "$work/model.gguf" --text "$root/ARCHITECTURE.md" 2>"$work/err" || code=$?
+[ $code -eq 1 ] && grep -q 'model.gguf: holds no tokenizer' "$work/err" || fail "a model without a vocabulary: $code"
 
 threads=$(nproc); threads=$((threads < 2 ? threads : 2))
 "$root/launcher/local-mpirun" -n 2 "$build/bench/longspan_model_bench" "${cases[@]}" --json "$work/group.json" --filter 'batch=1/'

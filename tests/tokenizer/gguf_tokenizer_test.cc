@@ -136,8 +136,8 @@ TEST(GgufTokenizerTest, BytePairRulesDifferByName) {
 
 TEST(GgufTokenizerTest, RefusesOtherKindsByName) {
   GgufVocabulary vocabulary = BytePairVocabulary();
-  vocabulary.pre = "tekken";
-  ExpectError(vocabulary, absl::StatusCode::kUnimplemented, "'tekken'");
+  vocabulary.pre = "of no model";
+  ExpectError(vocabulary, absl::StatusCode::kUnimplemented, "'of no model'");
   vocabulary.model = "bert";
   ExpectError(vocabulary, absl::StatusCode::kUnimplemented, "'bert'");
   vocabulary = SpmVocabulary();

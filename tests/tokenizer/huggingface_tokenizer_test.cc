@@ -84,6 +84,9 @@ TEST(HuggingFaceTokenizerTest, RefusesWhatItDoesNotHaveByName) {
       {"/decoder", R"({"type": "Strip", "content": " ", "start": 1})", "Strip"},
       {"/decoder", R"({"type": "Replace", "pattern": {"Regex": "a"}, "content": "b"})", "Replace"},
       {"/decoder", R"({"type": "Metaspace", "replacement": ""})", "replacement"},
+      {"/decoder", R"({"type": "Metaspace", "replacement": "__"})", "replacement '__'"},
+      {"/decoder", R"({"type": "Replace", "pattern": {"String": "a"}, "content": "aa"})", "longer text"},
+      {"/pre_tokenizer", R"({"type": "Metaspace", "replacement": "__"})", "replacement '__'"},
   };
   for (const auto& entry : kCases) {
     Json tokenizer = SmallTokenizer();
@@ -102,6 +105,7 @@ TEST(HuggingFaceTokenizerTest, RefusesDamagedFiles) {
       {"/model/vocab", "[]", "model.vocab"},
       {"/model/vocab/a", "-1", "'a'"},
       {"/model/vocab/a", "16777216", "'a'"},
+      {"/model/vocab/a", "70000", "the largest token id is 70000, but there are only 5 tokens"},
       {"/model/vocab/a", R"("x")", "'a'"},
       {"/model/merges", R"(["ab"])", "model.merges[0]"},
       {"/model/merges", R"([["a", "b", "c"]])", "model.merges[0]"},
@@ -123,6 +127,24 @@ TEST(HuggingFaceTokenizerTest, RefusesDamagedFiles) {
     tokenizer[Json::json_pointer(entry.pointer)] = Json::parse(entry.value);
     ExpectError(tokenizer, entry.code, entry.part);
   }
+}
+
+TEST(HuggingFaceTokenizerTest, RefusesToLengthenATextWithoutBounds) {
+  Json tokenizer = SmallTokenizer();
+  const Json twice = Json::parse(R"({"type": "Replace", "pattern": {"String": "a"}, "content": "aa"})");
+  tokenizer["normalizer"] = {{"type", "Sequence"}, {"normalizers", std::vector<Json>(40, twice)}};
+  const auto created = CreateTokenizerFromJson(tokenizer, Json(), "tokenizer.json");
+  ASSERT_TRUE(created.ok()) << created.status();
+  EXPECT_EQ((*created)->Encode("a", {}).status().code(), absl::StatusCode::kResourceExhausted);
+}
+
+TEST(HuggingFaceTokenizerTest, RefusesATemplateOfVeryManyTokens) {
+  Json tokenizer = SmallTokenizer();
+  const Json one = Json::parse(R"({"SpecialToken": {"id": "<s>"}})");
+  tokenizer["post_processor"] = {{"type", "TemplateProcessing"},
+                                 {"single", std::vector<Json>(40, one)},
+                                 {"special_tokens", {{"<s>", {{"ids", std::vector<int>(40, 3)}}}}}};
+  ExpectError(tokenizer, absl::StatusCode::kUnimplemented, "template of many tokens");
 }
 
 TEST(HuggingFaceTokenizerTest, AFolderWithoutATokenizerIsNotFound) {

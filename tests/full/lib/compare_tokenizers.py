@@ -62,9 +62,10 @@ def compare_file(program, work, path):
     sentencepiece = metadata["model"] == "llama"
     add_space = sentencepiece and metadata.get("add_space_prefix", True)
     if sentencepiece:
-        parts = metadata["tokens"], metadata["scores"], metadata["token_type"], add_space
+        types = reference.with_one_unknown(metadata["token_type"], metadata["unknown_token_id"])
+        parts = metadata["tokens"], metadata["scores"], types, add_space
         tokenizer = reference.sentencepiece_as_bpe(*parts)
-        ids = [reference.sentencepiece_model(*parts).EncodeAsIds(text) for text in texts]
+        ids = reference.sentencepiece_model(*parts).EncodeAsIds(texts)
         # SentencePiece itself does not tell U+2581 from a space.
         shown = [text.replace("\u2581", " ") for text in texts]
     else:
@@ -84,6 +85,8 @@ def compare_file(program, work, path):
         tokenizer.post_processor = reference.begin_with(token, bos[0])
     tokenizer.save(str(folder / "tokenizer.json"))
     ids = plain_ids(tokenizer, texts)
+    if add_space:  # it is put after each added token too, so that a text with one does not come back as it was
+        shown = tokenizer.decode_batch(ids)
     return check(program, work, str(folder), f"{name} (tokenizer.json)", texts, ids, shown, [bos + line for line in ids]) and good
 
 

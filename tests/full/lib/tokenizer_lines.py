@@ -171,9 +171,3 @@ def lines(count=5000, seed=20):
         if line:
             result[line] = index
     return list(result)
-
-
-if __name__ == "__main__":
-    import json
-    import sys
-    json.dump(lines(int(sys.argv[1]) if len(sys.argv) > 1 else 5000), sys.stdout)

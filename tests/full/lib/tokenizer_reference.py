@@ -133,13 +133,19 @@ def byte_level_of_gguf(metadata):
     return tokenizer
 
 
+def with_one_unknown(types, unknown_id):
+    """Token types as a SentencePiece model has them: one unknown token. Files give that type to unused ids, too."""
+    return [UNKNOWN if id == unknown_id else CONTROL if kind == UNKNOWN else kind for id, kind in enumerate(types)]
+
+
 def sentencepiece_model(pieces, scores, types, add_dummy_prefix):
     """A SentencePiece BPE model: a processor of its own library."""
     import sentencepiece
     from sentencepiece import sentencepiece_model_pb2
     model = sentencepiece_model_pb2.ModelProto()
     for text, score, kind in zip(pieces, scores, types):
-        model.pieces.add(piece=text, score=score, type=kind)
+        # GGUF has user-defined tokens as they stand in a text, the model file as they are found in it.
+        model.pieces.add(piece=text.replace(" ", "\u2581") if kind == USER_DEFINED else text, score=score, type=kind)
     model.trainer_spec.model_type = sentencepiece_model_pb2.TrainerSpec.BPE
     model.trainer_spec.vocab_size = len(pieces)
     model.trainer_spec.byte_fallback = BYTE in types
