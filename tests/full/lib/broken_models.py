@@ -47,12 +47,12 @@ def run(command):
                 usage.ru_maxrss * 1024)
 
 
-def judge(path, size, words, result):
+def judge(folder, size, words, result):
     """What is wrong with the outcome, or nothing, and the outcome in a few words."""
     status, out, err, seconds, memory = result
     lines = [line for line in err.splitlines() if not line.startswith(("longspan: info", "longspan: loading"))]
     message = lines[0] if lines and lines[0].startswith("longspan: ") else ""
-    outcome = message.replace(str(path) + "/", "").replace(str(path), "").removeprefix("longspan: ") if status == 1 else f"exit status {status}"
+    outcome = message.replace(str(folder), "").removeprefix("longspan: ") if status == 1 else f"exit status {status}"
     if seconds > LONGEST_S:
         return f"took {seconds:.1f} s", outcome
     if memory > MEMORY_BYTES + 2 * size:
@@ -62,7 +62,7 @@ def judge(path, size, words, result):
     if status != 1:
         return f"ended with {status}", err.strip()[-300:]
     # What is finite may still grow without bounds on its way to the logits.
-    if str(path) not in message and "check the model file" not in message or out.strip():
+    if str(folder) not in message and "check the model file" not in message or out.strip():
         return "does not name the file", repr(err[-300:] + out[-300:])
     if any(ord(character) < 32 for character in message):
         return "message has control characters", outcome
@@ -75,16 +75,16 @@ def check(longspan, work, case):
     folder.mkdir()
     for name, content in case.files.items():
         (folder / name).write_bytes(content)
-    path = folder / "model.gguf" if case.is_gguf else folder
+    path = folder / case.path
     size = sum(map(len, case.files.values()))
     has_text = not case.what.startswith("random")
     prompt = ["--prompt", "The 12 cats"] if has_text else ["--token-ids", "1,2,3"]
     generate = run([longspan, "generate", "--model", path, *prompt, "--max-tokens", "2", "--ignore-eos", "--kv-bytes", "4M",
                     "--threads", "1"])
-    problem, outcome = judge(path, size, case.words, generate)
+    problem, outcome = judge(folder, size, case.words, generate)
     if not problem and generate[0] == 0 and case.words:
         problem = "runs, though it cannot be right"
-    inspect, told = judge(path, size, None, run([longspan, "inspect", path]))
+    inspect, told = judge(folder, size, None, run([longspan, "inspect", path]))
     if inspect:
         problem, outcome = f"inspect {inspect}", told
     shutil.rmtree(folder)

@@ -20,8 +20,9 @@ class Case:
     words: tuple = None
 
     @property
-    def is_gguf(self):
-        return "config.json" not in self.files
+    def path(self):
+        """What to open: the first GGUF file, or the folder itself."""
+        return "" if "config.json" in self.files else next(iter(self.files))
 
 
 def text(value):
@@ -210,6 +211,36 @@ def gguf_tensors(name, whole):
         value = struct.pack("<H", bits) if kind else struct.pack("<I", bits << 16)
         yield case(f"{what} in the first block", fill(down, value, scale), down)
         yield case(f"{what} in the last block", fill(down, value, scale - BLOCKS[kind][1]), down)
+
+
+def gguf_parts(name, whole):
+    """A model in two files, of which one is broken."""
+    first, second = "model-00001-of-00002.gguf", "model-00002-of-00002.gguf"
+
+    def part(number, tensors, count=2):
+        gguf = Gguf(whole)
+        if number:
+            gguf.keys = {}
+        gguf.keys["split.no"] = UINT32, struct.pack("<I", number)
+        gguf.keys["split.count"] = UINT32, struct.pack("<I", count)
+        gguf.tensors = {tensor: gguf.tensors[tensor] for tensor in tensors}
+        return gguf.build()
+
+    def case(what, files, *words):
+        return Case(f"{name} in two parts: {what}", files, words)
+
+    tensors = list(Gguf(whole).tensors)
+    half = len(tensors) // 2
+    one, two = part(0, tensors[:half]), part(1, tensors[half:])
+    yield Case(f"{name} in two parts: whole", {first: one, second: two})
+    yield case("the second missing", {first: one}, second)
+    yield case("the second cut", {first: one, second: two[:len(two) // 2]}, second)
+    yield case("the second empty", {first: one, second: b""}, second)
+    yield case("the second twice", {first: one, second: one}, second, "split.no")
+    yield case("the second of three", {first: one, second: part(1, tensors[half:], 3)}, second, "split.count")
+    yield case("a tensor in both", {first: one, second: part(1, tensors[half - 1:])}, tensors[half - 1], "earlier part")
+    yield case("a tensor in neither", {first: one, second: part(1, tensors[half + 1:])}, tensors[half], "missing")
+    yield case("no first", {second: two}, "give the first")
 
 
 def gguf_bytes(name, whole, seed):
@@ -403,6 +434,7 @@ def cases(random_models, goldens, seed):
         yield from gguf_bytes(f"random {family}", whole, seed)
         yield from gguf_metadata(f"random {family}", whole, family)
         yield from gguf_tensors(f"random {family}", whole)
+        yield from gguf_parts(f"random {family}", whole)
     goldens = pathlib.Path(goldens)
     for kind in ("f16", "q4_1", "q5_k", "q6_k"):
         whole = (goldens / "gguf-llama" / f"{kind}.gguf").read_bytes()
