@@ -1,5 +1,7 @@
 #include "launcher/commands/logits.h"
 
+#include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <optional>
 #include <string>
@@ -31,8 +33,15 @@ class RowWriter final : public RequestListener {
  public:
   explicit RowWriter(NpyWriter& file) : file_(file) {}
 
-  void OnLogits(int64_t, std::span<const float> logits) override {
-    if (status_.ok()) status_ = file_.Write(logits);
+  void OnLogits(int64_t position, std::span<const float> logits) override {
+    if (!status_.ok()) return;
+    if (std::all_of(logits.begin(), logits.end(), [](float logit) { return std::isfinite(logit); })) {
+      status_ = file_.Write(logits);
+    } else {
+      status_ = absl::InternalError(
+          absl::StrCat("the logits of position ", position,
+                       " are not all finite: check the model file, or use a wider activation type"));
+    }
   }
   const absl::Status& status() const { return status_; }
 

@@ -64,8 +64,11 @@ double FieldReader::Number(std::string_view key, double fallback, bool zero_allo
   double number = -1;
   if (const int64_t* integer = std::get_if<int64_t>(&value)) number = static_cast<double>(*integer);
   if (const double* real = std::get_if<double>(&value)) number = *real;
-  if (!std::isfinite(number) || number < 0 || (number == 0 && !zero_allowed)) {
-    Invalid(key, zero_allowed ? "is not a finite number from zero" : "is not a finite number above zero");
+  // What models compute with is float32.
+  const float single = static_cast<float>(number);
+  if (!std::isfinite(single) || number < 0 || (single == 0 && !(zero_allowed && number == 0))) {
+    Invalid(key, absl::StrCat("is not a finite number ", zero_allowed ? "from" : "above",
+                              " zero that float32 holds"));
     return fallback;
   }
   return number;

@@ -28,10 +28,10 @@ class FieldReader {
   // An integer from `least` to `most`. Without a fallback an absent one is an error.
   int64_t Integer(std::string_view key, int64_t least, int64_t most);
   int64_t Integer(std::string_view key, int64_t least, int64_t most, int64_t fallback);
-  // A finite number above zero.
+  // A number above zero, within what float32 holds.
   double Positive(std::string_view key);
   double Positive(std::string_view key, double fallback);
-  // A finite number, zero or above.
+  // The same, or zero.
   double NotNegative(std::string_view key, double fallback);
   std::string Text(std::string_view key, std::string fallback);
   bool Flag(std::string_view key, bool fallback);

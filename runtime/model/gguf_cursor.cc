@@ -14,7 +14,9 @@ namespace longspan {
 static_assert(std::endian::native == std::endian::little, "GGUF files are read in place as little-endian");
 
 std::string PrintableName(std::string_view text) {
-  return absl::Utf8SafeCEscape(absl::string_view(text.data(), text.size()));
+  constexpr size_t kMostBytes = 100;
+  const std::string printable = absl::CHexEscape(absl::string_view(text.data(), text.size()));
+  return printable.size() <= kMostBytes ? printable : absl::StrCat(printable.substr(0, kMostBytes), "...");
 }
 
 absl::Status GgufCursor::Damaged(std::string_view problem) const {

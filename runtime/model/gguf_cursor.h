@@ -18,7 +18,7 @@
 
 namespace longspan {
 
-// Names come from the file and may hold any byte.
+// Names come from the file and may hold any byte, and many of them: made printable, and cut.
 std::string PrintableName(std::string_view text);
 
 class GgufCursor {

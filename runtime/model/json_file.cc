@@ -11,27 +11,33 @@
 #include "runtime/model/mapped_file.h"
 
 namespace longspan {
+namespace {
+
+// Far above what model files have. Deeper ones would take many times their size in memory.
+constexpr int kMostNested = 100;
+
+}  // namespace
 
 absl::StatusOr<nlohmann::json> ParseJsonObject(std::string_view text, const std::string& origin) {
-  using Event = nlohmann::json::parse_event_t;
-  constexpr int kMaxDepth = 100;  // what reads it may recurse
   absl::flat_hash_set<std::string> keys;
   std::optional<std::string> repeated;
   bool too_deep = false;
-  const auto note_keys = [&](int depth, Event event, nlohmann::json& parsed) {
-    if (depth >= kMaxDepth && (event == Event::object_start || event == Event::array_start)) too_deep = true;
-    if (depth == 1 && event == Event::key) {
+  const auto note_keys = [&](int depth, nlohmann::json::parse_event_t event, nlohmann::json& parsed) {
+    if (depth > kMostNested) {
+      too_deep = true;
+      return false;
+    }
+    if (depth == 1 && event == nlohmann::json::parse_event_t::key) {
       std::string key = parsed.get<std::string>();
       if (!keys.insert(key).second) repeated = std::move(key);
     }
-    return !too_deep;
+    return true;
   };
   nlohmann::json object =
       nlohmann::json::parse(text.begin(), text.end(), note_keys, /*allow_exceptions=*/false);
   if (too_deep) {
-    return absl::DataLossError(absl::StrCat(origin, ": has more than ", kMaxDepth,
-                                            " objects and lists inside each other; the file is damaged, copy "
-                                            "or download it again"));
+    return absl::DataLossError(absl::StrCat(origin, ": is nested more than ", kMostNested,
+                                            " deep; the file is damaged, copy or download it again"));
   }
   if (object.is_discarded() || !object.is_object()) {
     return absl::DataLossError(

@@ -2,9 +2,12 @@
 
 #include <algorithm>
 #include <cstring>
+#include <optional>
 
+#include "absl/strings/str_cat.h"
 #include "kernels/check.h"
 #include "kernels/cpu/half.h"
+#include "runtime/model/finite_values.h"
 
 namespace longspan {
 namespace {
@@ -35,9 +38,10 @@ class Loader {
   absl::Status LoadVectors(ShardedWeights& weights) {
     std::vector<float> values;
     std::vector<std::pair<const float**, size_t>> places;
+    absl::Status status;
     const auto add = [&](WeightRole role, int layer, const float*& place) {
       places.emplace_back(&place, values.size());
-      AppendNorm(role, layer, values);
+      status.Update(AppendNorm(role, layer, values));
     };
     add(WeightRole::kFinalNorm, 0, weights.final_norm);
     for (int layer = 0; layer < config_.num_layers; ++layer) {
@@ -46,7 +50,7 @@ class Loader {
       add(WeightRole::kFfnNorm, layer, l.ffn_norm);
       if (config_.qkv_bias) {
         places.emplace_back(&l.qkv_bias, values.size());
-        AppendQkvBias(layer, values);
+        status.Update(AppendQkvBias(layer, values));
       }
       if (config_.qk_norm) {
         add(WeightRole::kQueryNorm, layer, l.query_norm);
@@ -57,6 +61,7 @@ class Loader {
         add(WeightRole::kPostFfnNorm, layer, l.post_ffn_norm);
       }
     }
+    if (!status.ok()) return status;
     const size_t bytes = values.size() * sizeof(float);
     absl::StatusOr<DeviceBuffer> buffer = backend_.device().Allocate(bytes);
     if (!buffer.ok()) return buffer.status();
@@ -72,7 +77,33 @@ class Loader {
   size_t bytes() const { return bytes_; }
 
  private:
+  // Of the rows and columns that are loaded: a rank need not read what others hold.
+  static absl::Status CheckFinite(const WeightView& view, Range rows, Range columns) {
+    const TensorEntry& entry = *view.entry;
+    const int block = Traits(entry.dtype).block_elements;
+    const int64_t first = columns.begin / block, last = (columns.end + block - 1) / block;
+    for (int64_t i = rows.begin; i < rows.end; ++i) {
+      const int64_t row = view.row_order.empty() ? i : view.row_order[static_cast<size_t>(i)];
+      const std::byte* begin = entry.data + static_cast<size_t>(row) * RowBytes(entry.dtype, view.columns) +
+                               RowBytes(entry.dtype, first * block);
+      const std::optional<int64_t> found = FirstNonFinite(entry.dtype, begin, last - first);
+      if (found.has_value()) return NotFinite(entry, row, (first + *found) * block);
+    }
+    return absl::OkStatus();
+  }
+
+  static absl::Status NotFinite(const TensorEntry& entry, int64_t row, int64_t column) {
+    return absl::DataLossError(absl::StrCat(entry.file->path(), ": tensor ", entry.name,
+                                            " has a value that is not finite in row ", row, " at column ",
+                                            column, "; the file is damaged, copy or download it again"));
+  }
+
   absl::Status LoadSlice(const WeightView& view, WeightSlice slice, std::unique_ptr<Weight>& out) {
+    if (absl::Status s =
+            CheckFinite(view, {slice.row_begin, slice.row_end}, {slice.column_begin, slice.column_end});
+        !s.ok()) {
+      return s;
+    }
     slice.dtype = view.entry->dtype;
     slice.data = view.entry->data;
     slice.file_columns = view.columns;
@@ -121,29 +152,36 @@ class Loader {
     return absl::OkStatus();
   }
 
-  void AppendNorm(WeightRole role, int layer, std::vector<float>& values) {
+  absl::Status AppendNorm(WeightRole role, int layer, std::vector<float>& values) {
     const WeightView view = source_.Weight(role, layer);
     const size_t begin = values.size();
-    AppendVector(view, {0, view.columns}, values);
+    if (absl::Status s = AppendVector(view, {0, view.columns}, values); !s.ok()) return s;
     for (size_t i = begin; i < values.size(); ++i) values[i] += config_.norm_weight_offset;
+    return absl::OkStatus();
   }
 
   // The tp shard's columns of queries, then of keys, then of values.
-  void AppendQkvBias(int layer, std::vector<float>& values) {
+  absl::Status AppendQkvBias(int layer, std::vector<float>& values) {
+    absl::Status status;
     for (WeightRole role : {WeightRole::kQueryBias, WeightRole::kKeyBias, WeightRole::kValueBias}) {
       const WeightView view = source_.Weight(role, layer);
       const int64_t width = view.columns / plan_.tp;
-      AppendVector(view, {width * plan_.tp_rank(), width * (plan_.tp_rank() + 1)}, values);
+      status.Update(AppendVector(view, {width * plan_.tp_rank(), width * (plan_.tp_rank() + 1)}, values));
     }
+    return status;
   }
 
-  void AppendVector(const WeightView& view, Range range, std::vector<float>& values) {
+  absl::Status AppendVector(const WeightView& view, Range range, std::vector<float>& values) {
     LONGSPAN_CHECK(view.rows == 1);
+    const TensorEntry& entry = *view.entry;
+    if (const auto found = FirstNonFinite(entry.dtype, entry.data, view.columns); found.has_value()) {
+      return NotFinite(entry, 0, *found);
+    }
     for (int64_t i = range.begin; i < range.end; ++i) {
-      values.push_back(
-          ValueAt(*view.entry, view.row_order.empty() ? i : view.row_order[static_cast<size_t>(i)]));
+      values.push_back(ValueAt(entry, view.row_order.empty() ? i : view.row_order[static_cast<size_t>(i)]));
     }
     source_.Release(view);
+    return absl::OkStatus();
   }
 
   static float ValueAt(const TensorEntry& entry, int64_t i) {

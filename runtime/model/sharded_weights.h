@@ -41,7 +41,8 @@ struct ShardedWeights {
   const Weight& output() const { return untied_output ? *untied_output : *embedding; }
 };
 
-// Loads what `plan` gives this rank. Pages of the file that were read are given back as loading goes on.
+// Loads what `plan` gives this rank. Pages of the file that were read are given back as loading goes on. A
+// weight that is NaN or infinite is an error that names its tensor, row and column.
 // `progress` is called with the share done, 0 to 1; it may be empty.
 absl::StatusOr<ShardedWeights> LoadShardedWeights(const ModelSource& source, const ShardPlan& plan,
                                                   Backend& backend,

@@ -310,7 +310,11 @@ TEST(ModelSourceTest, RefusesLlamaSettingsByName) {
   ExpectError(copy.OpenWith("head_dim", 2048), {"head_dim is 2048", "up to 1024"});
   ExpectError(copy.OpenWith("vocab_size", nullptr), {"vocab_size is missing"});
   ExpectError(copy.OpenWith("rms_norm_eps", 0), {"rms_norm_eps is not a finite number above zero"});
+  ExpectError(copy.OpenWith("rms_norm_eps", 1e300), {"rms_norm_eps is not a finite number above zero"});
+  ExpectError(copy.OpenWith("rms_norm_eps", 1e-300), {"rms_norm_eps is not a finite number above zero"});
   ExpectError(copy.OpenWith("model_type", nullptr), {"model_type is absent"});
+  ExpectError(copy.OpenWith("model_type", std::string(5000, '\x1b')),
+              {"model_type is \\x1b\\x1b", "..., which is not supported"});
   EXPECT_TRUE(copy.OpenWith(copy.Config()).ok());
   // The head size follows from the hidden size, 64 / 8, when it is not given.
   ExpectError(copy.OpenWith("head_dim", nullptr), {"head_dim is 8"});

@@ -27,7 +27,7 @@ inline std::unique_ptr<Backend> MakeCpuBackend(Isa isa, int threads = 1,
   return *std::move(backend);
 }
 
-inline std::string IsaTestName(const testing::TestParamInfo<Isa>& info) {
+inline std::string IsaTestName(const ::testing::TestParamInfo<Isa>& info) {
   return std::string(Name(info.param));
 }
 

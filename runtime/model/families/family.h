@@ -1,4 +1,5 @@
-// Model families: each translates a file's own settings into ModelConfig. README.md tells how to add one.
+// Model families: each translates a file's own settings into ModelConfig. runtime/model/README.md tells how
+// to add one.
 #pragma once
 
 #include <nlohmann/json.hpp>
