@@ -14,8 +14,7 @@
 #include "bench/report.h"
 #include "bench/timed_communicator.h"
 #include "comm/clock.h"
-#include "comm/mpi_bootstrap.h"
-#include "comm/mpi_communicator.h"
+#include "comm/job_connections.h"
 #include "comm/mpi_environment.h"
 #include "kernels/cpu/cpu_backend.h"
 #include "kvstore/shard_map.h"
@@ -77,7 +76,7 @@ std::optional<int> ParseCommandLine(int argc, char** argv, Options* options) {
 }
 
 // Runs the cases on one grid. Collective; only rank 0 has a measurement.
-void RunGrid(const ModelSource& source, MpiEnvironment& mpi, Bootstrap& bootstrap, Backend& backend,
+void RunGrid(const ModelSource& source, MpiEnvironment& mpi, const Clock& clock, Backend& backend,
              const RankGrid& grid, const Options& options, Measurement* measurement) {
   GroupOptions group_options;
   group_options.tp = grid.tp;
@@ -88,10 +87,10 @@ void RunGrid(const ModelSource& source, MpiEnvironment& mpi, Bootstrap& bootstra
   group_options.max_sequences = options.cases.MaxSequences();
   group_options.max_batch_tokens = options.cases.chunk_tokens + group_options.max_sequences;
   double communication_seconds = 0;
-  auto communicator =
-      CreateTimedCommunicator(OrFail(mpi, CreateMpiCommunicator(mpi)), &communication_seconds);
+  JobConnections job = OrFail(mpi, ConnectJob(mpi, clock));
+  auto communicator = CreateTimedCommunicator(std::move(job.communicator), &communication_seconds);
   const auto group =
-      OrFail(mpi, Group::Create(source, bootstrap, std::move(communicator), backend, group_options));
+      OrFail(mpi, Group::Create(source, *job.bootstrap, std::move(communicator), backend, group_options));
   FillKv(*group);
   if (measurement == nullptr) {
     OrFail(mpi, group->Serve());
@@ -117,8 +116,8 @@ int Main(int argc, char** argv) {
   options.threads = std::max(1, static_cast<int>(cpus.size()) / mpi.size());
   if (const std::optional<int> code = ParseCommandLine(argc, argv, &options)) return *code;
   const SteadyClock clock;
-  const auto bootstrap = OrFail(mpi, CreateMpiBootstrap(mpi, clock));
-  const std::vector<std::string> hosts = OrFail(mpi, bootstrap->AllGather(mpi.host()));
+  const JobConnections job = OrFail(mpi, ConnectJob(mpi, clock));
+  const std::vector<std::string> hosts = OrFail(mpi, job.bootstrap->AllGather(mpi.host()));
   if (std::set<std::string>(hosts.begin(), hosts.end()).size() > 1) {
     Fail(mpi, "ranks are on several machines, but roofs are one machine's; start all ranks on one");
   }
@@ -142,7 +141,7 @@ int Main(int argc, char** argv) {
   }
   for (const RankGrid& grid :
        ValidGrids({config.num_heads, config.num_kv_heads, config.head_dim}, mpi.size())) {
-    RunGrid(*source, mpi, *bootstrap, *backend, grid, options, measurement ? &*measurement : nullptr);
+    RunGrid(*source, mpi, clock, *backend, grid, options, measurement ? &*measurement : nullptr);
   }
   if (!measurement) return 0;
   const RunContext context = {{"model", options.model},

@@ -1,5 +1,5 @@
 // What the MPI implementations share: errors as absl::Status, owned communicators, waiting without blocking
-// the core. Included by comm/mpi_*.cc only.
+// the core. Included by comm/*.cc only.
 #pragma once
 
 #include <mpi.h>

@@ -8,13 +8,10 @@
 namespace longspan {
 namespace {
 
-// Local classes in merge order: positions in the order of this rank's residue are the bit-reversed multiples
-// of kvp.
-std::vector<int> LocalClasses(int residue, const AttentionPlanOptions& options) {
-  const int local = options.ways / options.kvp;
-  std::vector<int> classes;
-  for (int j : ClassOrder(local)) classes.push_back(residue + options.kvp * j);
-  return classes;
+// Class number `i` of this rank in merge order: positions in the order of this rank's residue are the
+// bit-reversed multiples of kvp.
+int LocalClass(int i, int residue, const AttentionPlanOptions& options) {
+  return residue + options.kvp * ClassAt(i, options.ways / options.kvp);
 }
 
 // Blocks [first, last] hold every position that rows [row, row + rows) of the sequence can see.
@@ -31,38 +28,37 @@ VisibleBlocks Visible(int64_t first_position, int64_t rows, const AttentionPlanO
   return visible;
 }
 
-// Copies the sequence's blocks to the plan, class by class; returns for each local class its range in the
-// plan.
-std::vector<AttentionClass> PlaceBlocks(const AttentionSequence& sequence, const std::vector<int>& classes,
-                                        const AttentionPlanOptions& options, AttentionPlan& plan) {
+// Copies the sequence's blocks to the plan, class by class, and the range of each local class in the plan to
+// plan.work_space.
+void PlaceBlocks(const AttentionSequence& sequence, const AttentionPlanOptions& options,
+                 AttentionPlan& plan) {
   const VisibleBlocks visible = Visible(sequence.first_position, sequence.rows, options);
   const size_t pages = static_cast<size_t>(options.pages_per_block);
-  std::vector<AttentionClass> ranges;
-  for (int c : classes) {
+  plan.work_space.clear();
+  for (int i = 0; i < options.ways / options.kvp; ++i) {
+    const int local_class = LocalClass(i, sequence.residue, options);
     AttentionClass range;
     range.begin = static_cast<int32_t>(plan.blocks.size());
-    for (size_t i = 0; i < sequence.block_indices.size(); ++i) {
-      const int64_t index = sequence.block_indices[i];
-      if (index % options.ways != c || index < visible.first || index > visible.last) continue;
+    for (size_t b = 0; b < sequence.block_indices.size(); ++b) {
+      const int64_t index = sequence.block_indices[b];
+      if (index % options.ways != local_class || index < visible.first || index > visible.last) continue;
       plan.blocks.push_back(index);
-      plan.pages.insert(plan.pages.end(), sequence.pages.begin() + static_cast<int64_t>(i * pages),
-                        sequence.pages.begin() + static_cast<int64_t>((i + 1) * pages));
+      plan.pages.insert(plan.pages.end(), sequence.pages.begin() + static_cast<int64_t>(b * pages),
+                        sequence.pages.begin() + static_cast<int64_t>((b + 1) * pages));
     }
     range.end = static_cast<int32_t>(plan.blocks.size());
-    ranges.push_back(range);
+    plan.work_space.push_back(range);
   }
-  return ranges;
 }
 
-void PlaceSlots(const AttentionSequence& sequence, const std::vector<int>& classes,
-                const std::vector<AttentionClass>& ranges, const AttentionPlanOptions& options,
-                AttentionPlan& plan) {
+void PlaceSlots(const AttentionSequence& sequence, const AttentionPlanOptions& options, AttentionPlan& plan) {
   for (int64_t r = 0; r < sequence.rows; ++r) {
     const int64_t position = sequence.first_position + r;
     const int64_t index = position / options.block_size;
-    const auto c = std::find(classes.begin(), classes.end(), static_cast<int>(index % options.ways));
-    if (c == classes.end()) continue;
-    const AttentionClass& range = ranges[static_cast<size_t>(c - classes.begin())];
+    const int offset = static_cast<int>(index % options.ways) - sequence.residue;
+    if (offset % options.kvp != 0) continue;
+    const int local_class = ClassAt(offset / options.kvp, options.ways / options.kvp);
+    const AttentionClass& range = plan.work_space[static_cast<size_t>(local_class)];
     const auto block =
         std::lower_bound(plan.blocks.begin() + range.begin, plan.blocks.begin() + range.end, index);
     LONGSPAN_CHECK(block != plan.blocks.begin() + range.end && *block == index);
@@ -74,11 +70,15 @@ void PlaceSlots(const AttentionSequence& sequence, const std::vector<int>& class
 
 }  // namespace
 
-AttentionPlan PlanAttention(std::span<const AttentionSequence> sequences, int64_t num_rows,
-                            const AttentionPlanOptions& options) {
+void PlanAttention(std::span<const AttentionSequence> sequences, int64_t num_rows,
+                   const AttentionPlanOptions& options, AttentionPlan* out) {
   LONGSPAN_CHECK(options.ways % options.kvp == 0);
-  AttentionPlan plan;
-  plan.slots.resize(static_cast<size_t>(num_rows));
+  AttentionPlan& plan = *out;
+  plan.blocks.clear();
+  plan.pages.clear();
+  plan.classes.clear();
+  plan.items.clear();
+  plan.slots.assign(static_cast<size_t>(num_rows), KvSlot());
   int64_t tiles = 0;
   for (const AttentionSequence& s : sequences)
     tiles += (s.rows + options.max_tile_rows - 1) / options.max_tile_rows;
@@ -87,9 +87,8 @@ AttentionPlan PlanAttention(std::span<const AttentionSequence> sequences, int64_
   plan.splits = split ? local_classes : 0;
 
   for (const AttentionSequence& sequence : sequences) {
-    const std::vector<int> classes = LocalClasses(sequence.residue, options);
-    const std::vector<AttentionClass> ranges = PlaceBlocks(sequence, classes, options, plan);
-    PlaceSlots(sequence, classes, ranges, options, plan);
+    PlaceBlocks(sequence, options, plan);
+    PlaceSlots(sequence, options, plan);
     for (int64_t row = 0; row < sequence.rows; row += options.max_tile_rows) {
       AttentionItem item;
       item.first_row = static_cast<int32_t>(sequence.first_row + row);
@@ -97,7 +96,7 @@ AttentionPlan PlanAttention(std::span<const AttentionSequence> sequences, int64_
       item.first_position = sequence.first_position + row;
       const VisibleBlocks visible = Visible(item.first_position, item.rows, options);
       item.class_begin = static_cast<int32_t>(plan.classes.size());
-      for (const AttentionClass& range : ranges) {
+      for (const AttentionClass& range : plan.work_space) {
         const auto begin = plan.blocks.begin();
         const auto first = std::lower_bound(begin + range.begin, begin + range.end, visible.first);
         const auto last = std::upper_bound(first, begin + range.end, visible.last);
@@ -116,7 +115,6 @@ AttentionPlan PlanAttention(std::span<const AttentionSequence> sequences, int64_
       }
     }
   }
-  return plan;
 }
 
 }  // namespace longspan

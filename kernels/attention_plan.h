@@ -74,14 +74,21 @@ struct AttentionPlan {
   std::vector<int32_t> pages;   // [blocks.size(), pages_per_block]
   std::vector<AttentionClass> classes;  // in merge order (numerics.h, ClassOrder)
   std::vector<AttentionItem> items;
-  std::vector<KvSlot> slots;  // [rows of the batch]
-  int splits = 0;             // local classes when items are split by class, else 0
+  std::vector<KvSlot> slots;               // [rows of the batch]
+  int splits = 0;                          // local classes when items are split by class, else 0
+  std::vector<AttentionClass> work_space;  // of PlanAttention
 };
 
 // `num_rows` is the number of rows of the batch; every row belongs to one sequence. Blocks that no row of a
 // tile can see are left out. A block that receives a row of the batch must be among the sequence's blocks on
-// its owner.
-AttentionPlan PlanAttention(std::span<const AttentionSequence> sequences, int64_t num_rows,
-                            const AttentionPlanOptions& options);
+// its owner. Replaces *plan, in the memory that it has.
+void PlanAttention(std::span<const AttentionSequence> sequences, int64_t num_rows,
+                   const AttentionPlanOptions& options, AttentionPlan* plan);
+inline AttentionPlan PlanAttention(std::span<const AttentionSequence> sequences, int64_t num_rows,
+                                   const AttentionPlanOptions& options) {
+  AttentionPlan plan;
+  PlanAttention(sequences, num_rows, options, &plan);
+  return plan;
+}
 
 }  // namespace longspan

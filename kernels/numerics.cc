@@ -4,17 +4,11 @@
 
 namespace longspan {
 
-std::vector<int> ClassOrder(int ways) {
-  std::vector<int> order(static_cast<size_t>(ways));
-  int bits = 0;
-  while ((1 << bits) < ways) ++bits;
-  const bool power_of_two = (1 << bits) == ways;
-  for (int i = 0; i < ways; ++i) {
-    int reversed = 0;
-    for (int b = 0; b < bits; ++b) reversed |= (i >> b & 1) << (bits - 1 - b);
-    order[static_cast<size_t>(i)] = power_of_two ? reversed : i;
-  }
-  return order;
+int ClassAt(int i, int ways) {
+  if ((ways & (ways - 1)) != 0) return i;
+  int reversed = 0;
+  for (int bit = 1; bit < ways; bit *= 2, i /= 2) reversed = 2 * reversed + i % 2;
+  return reversed;
 }
 
 std::string_view Name(ActivationDType dtype) {

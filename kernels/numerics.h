@@ -12,7 +12,6 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
-#include <vector>
 
 #include "kernels/dtype.h"
 
@@ -30,9 +29,9 @@ static inline int64_t NumQuantGroups(int64_t columns) { return (columns + kQuant
 // First group of leaf `leaf` of `ways`.
 inline int64_t LeafBegin(int64_t groups, int leaf, int ways) { return groups * leaf / ways; }
 
-// The order in which classes are visited so that merging neighbours gives the tree: bit-reversed for a power
-// of two, ascending otherwise.
-std::vector<int> ClassOrder(int ways);
+// The class that is visited as number `i` of `ways`, so that merging neighbours gives the tree: bit-reversed
+// for a power of two, ascending otherwise. Its own inverse.
+int ClassAt(int i, int ways);
 
 // Adds items that arrive one by one as a binary tree over neighbours, with a stack of depth log2(count).
 // After item `index` (0-based) has been pushed, this many merges of the two topmost entries are due.

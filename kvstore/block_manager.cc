@@ -49,6 +49,7 @@ BlockTable BlockManager::Reserve(int64_t total_tokens, int64_t chunk_tokens, int
   BlockTable table;
   table.shift_ = shift;
   table.groups_.resize(geometry_.groups.size());
+  table.first_live_blocks_.resize(geometry_.groups.size(), 0);
   table.reserved_ = KvDemand(geometry_, total_tokens, chunk_tokens, shift);
   table.in_use_.resize(table.reserved_.size(), 0);
   for (size_t k = 0; k < reserved_.size(); ++k) {
@@ -102,9 +103,10 @@ void BlockManager::Free(BlockTable& table) {
 void BlockManager::ReleaseFront(BlockTable& table, size_t g, int64_t first_live_block) {
   BlockTable::Group& group = table.groups_[g];
   const int pages_per_block = geometry_.groups[g].pages_per_block;
-  for (; group.first_live_block < first_live_block; ++group.first_live_block) {
-    LONGSPAN_CHECK(group.first_live_block < group.end_block);
-    const auto owner = static_cast<size_t>(BlockOwner(group.first_live_block, table.shift_, geometry_.kvp));
+  int64_t& block = table.first_live_blocks_[g];
+  for (; block < first_live_block; ++block) {
+    LONGSPAN_CHECK(block < group.end_block);
+    const auto owner = static_cast<size_t>(BlockOwner(block, table.shift_, geometry_.kvp));
     for (int page = 0; page < pages_per_block; ++page) {
       allocators_[owner].Free(group.pages.front());
       group.pages.pop_front();

@@ -24,7 +24,7 @@ class BlockTable {
   // Every position before this one has a block, or had one that was given back.
   int64_t end_position() const { return end_position_; }
   // [layer groups]: blocks before it were given back.
-  std::vector<int64_t> first_live_blocks() const;
+  const std::vector<int64_t>& first_live_blocks() const { return first_live_blocks_; }
   // [kvp], pages.
   const std::vector<int64_t>& reserved() const { return reserved_; }
   const std::vector<int64_t>& in_use() const { return in_use_; }
@@ -33,14 +33,14 @@ class BlockTable {
   friend class BlockManager;
 
   struct Group {
-    int64_t first_live_block = 0;
     int64_t end_block = 0;
-    std::deque<int32_t> pages;  // [end_block - first_live_block, pages_per_block]
+    std::deque<int32_t> pages;  // [end_block - first live block, pages_per_block]
   };
 
   int shift_ = 0;
   int64_t end_position_ = 0;
-  std::vector<Group> groups_;  // [layer groups]; empty: nothing is reserved
+  std::vector<Group> groups_;               // [layer groups]; empty: nothing is reserved
+  std::vector<int64_t> first_live_blocks_;  // [layer groups]
   std::vector<int64_t> reserved_;
   std::vector<int64_t> in_use_;
 };

@@ -11,8 +11,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "comm/clock.h"
-#include "comm/job_communicator.h"
-#include "comm/mpi_bootstrap.h"
+#include "comm/job_connections.h"
 #include "comm/mpi_environment.h"
 #include "comm/thread_bootstrap.h"
 #include "comm/thread_communicator.h"
@@ -28,25 +27,10 @@
 namespace longspan {
 namespace {
 
-struct Connections {
-  std::unique_ptr<Bootstrap> bootstrap;
-  std::unique_ptr<Communicator> communicator;
-  std::string transport;  // of the communicator's data
-};
-
-absl::StatusOr<Connections> Connect(const MpiEnvironment* mpi, const Clock& clock) {
-  Connections connections;
-  if (mpi == nullptr) {
-    connections.bootstrap = std::move(CreateThreadBootstraps(1).front());
-    connections.communicator = std::move(CreateThreadCommunicators(1).front());
-    connections.transport = "nothing";
-    return connections;
-  }
-  LONGSPAN_ASSIGN_OR_RETURN(connections.bootstrap, CreateMpiBootstrap(*mpi, clock));
-  LONGSPAN_ASSIGN_OR_RETURN(JobCommunicator job, CreateJobCommunicator(*mpi));
-  connections.communicator = std::move(job.communicator);
-  connections.transport = std::move(job.transport);
-  return connections;
+absl::StatusOr<JobConnections> Connect(const MpiEnvironment* mpi, const Clock& clock) {
+  if (mpi != nullptr) return ConnectJob(*mpi, clock);
+  return JobConnections{std::move(CreateThreadBootstraps(1).front()),
+                        std::move(CreateThreadCommunicators(1).front()), "nothing"};
 }
 
 // What the ranks decide together before they load: equal on all ranks but for the threads.
@@ -143,7 +127,7 @@ using FailAlone = std::function<int(const absl::Status&)>;
 
 // Fails alone, before the group is destroyed: a broken group can no longer be shut down in order. An error
 // that is returned has to end so as well.
-absl::StatusOr<int> LoadAndRun(const ModelOptions& options, bool terse, Plan plan, Connections connections,
+absl::StatusOr<int> LoadAndRun(const ModelOptions& options, bool terse, Plan plan, JobConnections connections,
                                GroupProgram& program, const FailAlone& fail_alone) {
   Bootstrap& bootstrap = *connections.bootstrap;
   const bool first = bootstrap.rank() == 0;
@@ -188,7 +172,7 @@ int RunOnGroup(const ModelOptions& options, const RankEnv& env, bool terse, Grou
   };
 
   const SteadyClock clock;
-  absl::StatusOr<Connections> connections = Connect(mpi.get(), clock);
+  absl::StatusOr<JobConnections> connections = Connect(mpi.get(), clock);
   if (!connections.ok()) return fail_alone(connections.status());
   absl::StatusOr<Plan> plan = MakePlan(options, *connections->bootstrap, program);
   if (!plan.ok()) return env.rank == 0 ? ReportFailure(env, plan.status()) : ExitCode(plan.status());

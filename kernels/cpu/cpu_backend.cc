@@ -193,6 +193,10 @@ class CpuBackend final : public Backend {
   }
 
   PackedActivations PackRows(Tensor x, bool int8);
+  // For every thread now: which of them gets work is chance, and a later step should not have to allocate.
+  void ReserveScratch(size_t floats) {
+    for (WorkSpace<float>& scratch : scratch_) scratch.AtLeast(floats);
+  }
 
   const KernelTable& kernels_;
   const ActivationDType activation_;
@@ -263,6 +267,7 @@ void CpuBackend::Linear(Stream& stream, std::span<const Weight* const> weights, 
   for (size_t i = 0; i < weights.size(); ++i) leaves = std::max(leaves, args[i].leaves);
   const size_t sum_floats = LinearSumFloats(x.rows, leaves);
   const int grain = x.rows < kMaxTileRows ? 1 : kernels_.panels_at_once;
+  ReserveScratch(sum_floats);
   pool_.For(panels, grain, [&](int64_t begin, int64_t end, int thread) {
     float* sums = scratch_[static_cast<size_t>(thread)].AtLeast(sum_floats);
     int64_t weight_begin = 0;
@@ -312,6 +317,7 @@ void CpuBackend::PagedAttention(Stream& stream, const AttentionArgs& args) {
   const size_t scratch = LayOutAttentionScratch(layout.head_dim, layout.block_size, classes).total;
   // Later items of a sequence see more: taken first, so that what is left at the end is small.
   const int64_t units = args.plan.num_items * layout.kv_heads;
+  ReserveScratch(scratch);
   pool_.ForEach(units, [&](int64_t unit, int thread) {
     const int64_t i = units - 1 - unit;
     kernels_.attention(kernel_args, args.plan.items[i / layout.kv_heads],
@@ -350,13 +356,12 @@ void CpuBackend::MergePartials(Stream& stream, const float* received, int parts,
   const int64_t rows = out.rows, width = slice.width();
   const int64_t heads = slice.NumHeads(head_dim);
   const int64_t part_floats = rows * (width + heads);
-  const std::vector<int> order = ClassOrder(parts);
   pool_.For(rows, kRowsPerTask, [&](int64_t begin, int64_t end, int) {
     for (int64_t row = begin; row < end; ++row) {
       const float* outs[kMaxParts];
       const float* lses[kMaxParts];
       for (int j = 0; j < parts; ++j) {
-        const float* part = received + (order[static_cast<size_t>(j)] + shifts[row]) % parts * part_floats;
+        const float* part = received + (ClassAt(j, parts) + shifts[row]) % parts * part_floats;
         outs[j] = part + row * width;
         lses[j] = part + rows * width + row * heads;
       }

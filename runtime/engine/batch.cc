@@ -18,6 +18,8 @@ constexpr uint32_t kMagic = 0x3142534c;  // "LSB1": the layout below
 
 class Writer {
  public:
+  explicit Writer(std::string* bytes) : bytes_(*bytes) {}
+
   template <typename T>
   void Put(T value) {
     static_assert(std::is_integral_v<T>);
@@ -32,11 +34,10 @@ class Writer {
     LONGSPAN_CHECK(length <= UINT32_MAX);
     Put(static_cast<uint32_t>(length));
   }
-  std::string Take() { return std::move(bytes_); }
 
  private:
   void PutBytes(const void* data, size_t size) { bytes_.append(static_cast<const char*>(data), size); }
-  std::string bytes_;
+  std::string& bytes_;
 };
 
 // Reads zeros once the bytes have run out or a value was impossible; ok() tells at the end.
@@ -154,14 +155,13 @@ int64_t StepBatch::NumLogitRows() const {
   return count;
 }
 
-std::string StepBatch::Serialize() const {
-  Writer writer;
+void StepBatch::AppendTo(std::string* bytes) const {
+  Writer writer(bytes);
   writer.Put(kMagic);
   writer.Put(step);
   writer.Put(static_cast<uint8_t>(shutdown));
   writer.PutLength(sequences.size());
   for (const BatchSequence& sequence : sequences) PutSequence(writer, sequence);
-  return writer.Take();
 }
 
 absl::StatusOr<StepBatch> StepBatch::Parse(std::string_view bytes) {

@@ -36,7 +36,12 @@ struct StepBatch {
   int64_t NumTokens() const;
   int64_t NumLogitRows() const;
 
-  std::string Serialize() const;
+  void AppendTo(std::string* bytes) const;
+  std::string Serialize() const {
+    std::string bytes;
+    AppendTo(&bytes);
+    return bytes;
+  }
   // Rejects bytes that are not a whole batch.
   static absl::StatusOr<StepBatch> Parse(std::string_view bytes);
 };

@@ -63,9 +63,9 @@ struct Engine::State {
             .default_max_tokens = options.default_max_tokens};
   }
   void AdmitWaiting();
-  SchedulePlan Plan() const;
-  StepBatch BuildBatch(const SchedulePlan& plan);
-  void Deliver(const SchedulePlan& plan, std::span<const float> logits);
+  void Plan();
+  void BuildBatch();
+  void Deliver(std::span<const float> logits);
   void DeliverRows(Sequence& sequence, const ScheduledChunk& chunk, std::span<const float> rows);
   void Generate(Sequence& sequence, std::span<const float> logits);
   void Finish(Sequence& sequence, FinishReason reason);
@@ -81,6 +81,10 @@ struct Engine::State {
   std::deque<std::unique_ptr<Sequence>> waiting;   // by arrival
   std::vector<std::unique_ptr<Sequence>> running;  // by arrival; finished ones leave at the end of the step
   std::vector<int> free_slots;                     // a stack
+  // Of the step; kept, so that a step allocates nothing once such a step was seen.
+  std::vector<SequenceView> views;
+  SchedulePlan plan;
+  StepBatch batch;
   RequestId next_id = 1;
   int64_t steps = 0;
   bool in_step = false;
@@ -159,17 +163,18 @@ absl::Status Engine::Step() {
   state.AdmitWaiting();
   if (state.running.empty()) return absl::OkStatus();
 
-  const SchedulePlan plan = state.Plan();
-  LONGSPAN_CHECK(!plan.empty());
-  const StepBatch batch = state.BuildBatch(plan);
-  const absl::StatusOr<std::span<const float>> logits = state.executor->Execute(batch);
+  state.Plan();
+  LONGSPAN_CHECK(!state.plan.empty());
+  state.BuildBatch();
+  const absl::StatusOr<std::span<const float>> logits = state.executor->Execute(state.batch);
   if (!logits.ok()) {
     state.FailAll(logits.status());
     return state.fault;
   }
-  LONGSPAN_CHECK(static_cast<int64_t>(logits->size()) == batch.NumLogitRows() * state.options.vocab_size);
+  LONGSPAN_CHECK(static_cast<int64_t>(logits->size()) ==
+                 state.batch.NumLogitRows() * state.options.vocab_size);
   state.in_step = true;
-  state.Deliver(plan, *logits);
+  state.Deliver(*logits);
   state.in_step = false;
   std::erase_if(state.running, [](const std::unique_ptr<Sequence>& sequence) { return sequence->finished; });
   return absl::OkStatus();
@@ -187,6 +192,7 @@ void Engine::State::AdmitWaiting() {
     first.blocks = blocks->Reserve(first.total_tokens(), first.chunk_tokens, *shift);
     first.slot = free_slots.back();
     free_slots.pop_back();
+    first.tokens.reserve(static_cast<size_t>(first.total_tokens()));
     running.push_back(std::move(waiting.front()));
     waiting.pop_front();
   }
@@ -194,24 +200,23 @@ void Engine::State::AdmitWaiting() {
   LONGSPAN_CHECK(waiting.empty() || !running.empty());
 }
 
-SchedulePlan Engine::State::Plan() const {
-  std::vector<SequenceView> views;
-  views.reserve(running.size());
+void Engine::State::Plan() {
+  views.clear();
   for (const auto& sequence : running) {
     views.push_back({sequence->prompt_tokens, sequence->computed_tokens, sequence->prompt_logits});
   }
-  return Schedule(views, {options.chunk_tokens, options.max_logit_rows});
+  Schedule(views, {options.chunk_tokens, options.max_logit_rows}, &plan);
 }
 
-StepBatch Engine::State::BuildBatch(const SchedulePlan& plan) {
-  StepBatch batch;
+void Engine::State::BuildBatch() {
   batch.step = steps++;
-  batch.sequences.reserve(plan.size());
-  for (const ScheduledChunk& chunk : plan) {
+  batch.sequences.resize(plan.size());
+  for (size_t i = 0; i < plan.size(); ++i) {
+    const ScheduledChunk& chunk = plan[i];
     Sequence& sequence = *running[static_cast<size_t>(chunk.sequence)];
     const int64_t begin = sequence.computed_tokens;
     const int64_t end = begin + chunk.tokens;
-    BatchSequence& part = batch.sequences.emplace_back();
+    BatchSequence& part = batch.sequences[i];
     part.slot = sequence.slot;
     part.starts = begin == 0;
     part.shift = sequence.blocks.shift();
@@ -225,10 +230,9 @@ StepBatch Engine::State::BuildBatch(const SchedulePlan& plan) {
     part.first_live_blocks = sequence.blocks.first_live_blocks();
     sequence.computed_tokens = end;
   }
-  return batch;
 }
 
-void Engine::State::Deliver(const SchedulePlan& plan, std::span<const float> logits) {
+void Engine::State::Deliver(std::span<const float> logits) {
   const auto vocab = static_cast<size_t>(options.vocab_size);
   // Listeners may cancel any sequence, and submit: both leave `running` as it is.
   for (const ScheduledChunk& chunk : plan) {

@@ -74,26 +74,30 @@ class ShardedGroup final : public Group {
   std::span<std::byte> kv_memory() override { return {worker_->kv_pages(), worker_->kv_bytes()}; }
 
   absl::StatusOr<std::span<const float>> Execute(const StepBatch& batch) override {
-    if (absl::Status s = Send(kStep, batch.Serialize()); !s.ok()) return s;
+    if (bootstrap_.size() > 1) {
+      message_.assign(1, kStep);
+      batch.AppendTo(&message_);
+      if (absl::Status s = bootstrap_.Broadcast(&message_, /*root=*/0); !s.ok()) return s;
+    }
     return worker_->Run(batch);
   }
 
   absl::Status Serve() override;
   absl::StatusOr<GroupReport> Report() override {
-    if (absl::Status s = Send(kReport, ""); !s.ok()) return s;
+    if (absl::Status s = Send(kReport); !s.ok()) return s;
     return GatherReport();
   }
   absl::Status Shutdown() override {
     if (bootstrap_.rank() != 0 || worker_ == nullptr || ended_) return absl::OkStatus();
     ended_ = true;
-    return Send(kShutdown, "");
+    return Send(kShutdown);
   }
 
  private:
-  absl::Status Send(char kind, const std::string& payload) {
+  absl::Status Send(char kind) {
     if (bootstrap_.size() == 1) return absl::OkStatus();
-    std::string blob = std::string(1, kind) + payload;
-    return bootstrap_.Broadcast(&blob, /*root=*/0);
+    message_.assign(1, kind);
+    return bootstrap_.Broadcast(&message_, /*root=*/0);
   }
   absl::StatusOr<GroupReport> GatherReport();
   absl::StatusOr<int64_t> AgreeOnPages(size_t page_bytes);
@@ -109,6 +113,7 @@ class ShardedGroup final : public Group {
   KvGeometry geometry_;
   std::unique_ptr<Decoder> decoder_;
   std::unique_ptr<Worker> worker_;
+  std::string message_;  // from rank 0 to the others
   bool ended_ = false;
 };
 
@@ -234,16 +239,15 @@ absl::StatusOr<GroupReport> ShardedGroup::GatherReport() {
 absl::Status ShardedGroup::Serve() {
   LONGSPAN_CHECK(bootstrap_.rank() != 0);
   for (;;) {
-    std::string blob;
-    if (absl::Status s = bootstrap_.Broadcast(&blob, /*root=*/0); !s.ok()) return s;
-    const char kind = blob.empty() ? '\0' : blob[0];
+    if (absl::Status s = bootstrap_.Broadcast(&message_, /*root=*/0); !s.ok()) return s;
+    const char kind = message_.empty() ? '\0' : message_[0];
     if (kind == kShutdown) return absl::OkStatus();
     if (kind == kReport) {
       if (absl::StatusOr<GroupReport> report = GatherReport(); !report.ok()) return report.status();
       continue;
     }
     if (kind != kStep) return absl::InternalError("rank 0 sent a message of unknown kind");
-    absl::StatusOr<StepBatch> batch = StepBatch::Parse(std::string_view(blob).substr(1));
+    absl::StatusOr<StepBatch> batch = StepBatch::Parse(std::string_view(message_).substr(1));
     if (!batch.ok()) return batch.status();
     absl::StatusOr<std::span<const float>> logits = worker_->Run(*batch);
     if (!logits.ok()) return logits.status();

@@ -11,14 +11,14 @@ bool Decodes(const SequenceView& view) { return view.computed_tokens >= view.pro
 
 }  // namespace
 
-SchedulePlan Schedule(std::span<const SequenceView> running, const StepBudget& budget) {
+void Schedule(std::span<const SequenceView> running, const StepBudget& budget, SchedulePlan* plan) {
   LONGSPAN_CHECK(budget.chunk_tokens >= 1 && budget.max_logit_rows >= static_cast<int64_t>(running.size()));
-  SchedulePlan plan;
+  plan->clear();
   int64_t tokens_left = budget.chunk_tokens;
   int64_t rows_left = budget.max_logit_rows;
   for (size_t i = 0; i < running.size(); ++i) {
     if (!Decodes(running[i])) continue;
-    plan.push_back({static_cast<int32_t>(i), 1, LogitRows::kLast});
+    plan->push_back({static_cast<int32_t>(i), 1, LogitRows::kLast});
     --rows_left;
   }
   for (size_t i = 0; i < running.size() && tokens_left > 0; ++i) {
@@ -36,11 +36,10 @@ SchedulePlan Schedule(std::span<const SequenceView> running, const StepBudget& b
       if (rows_left == 0) --tokens;
     }
     if (tokens == 0) continue;
-    plan.push_back({static_cast<int32_t>(i), tokens, logits});
+    plan->push_back({static_cast<int32_t>(i), tokens, logits});
     tokens_left -= tokens;
     if (logits != LogitRows::kNone) rows_left -= logits == LogitRows::kAll ? tokens : 1;
   }
-  return plan;
 }
 
 std::optional<int> Admit(int64_t total_tokens, int64_t chunk_tokens, const BlockManager& blocks,

@@ -35,8 +35,9 @@ struct ScheduledChunk {
 
 using SchedulePlan = std::vector<ScheduledChunk>;
 
-// `running` in order of arrival. Every decoding sequence, and the first of the others, is in the plan.
-SchedulePlan Schedule(std::span<const SequenceView> running, const StepBudget& budget);
+// `running` in order of arrival. Every decoding sequence, and the first of the others, is in the plan, which
+// is replaced.
+void Schedule(std::span<const SequenceView> running, const StepBudget& budget, SchedulePlan* plan);
 
 // Whether a sequence that may grow to total_tokens can start beside those that run, and then its shift: it
 // needs a slot, and its whole demand on every rank beside what was promised to the others.

@@ -75,37 +75,58 @@ absl::Status Worker::ApplyBlocks(const BatchSequence& sequence) {
   return absl::OkStatus();
 }
 
-// Tokens of this rank's rows of the vocabulary, and where the rows of all ranks go in the batch.
-void Worker::StageEmbedding(const std::vector<int32_t>& tokens, DecoderInput& input) {
-  std::vector<int32_t> local_ids, order;
-  for (const Range& range : plan_.vocab) {
-    const size_t before = order.size();
-    for (size_t i = 0; i < tokens.size(); ++i) {
-      if (tokens[i] < range.begin || tokens[i] >= range.end) continue;
-      order.push_back(static_cast<int32_t>(i));
-      if (&range == &plan_.vocab[static_cast<size_t>(plan_.rank)]) {
-        local_ids.push_back(static_cast<int32_t>(tokens[i] - range.begin));
+absl::Status Worker::CollectRows(const StepBatch& batch) {
+  rows_.tokens.clear();
+  rows_.shifts.clear();
+  rows_.positions.clear();
+  rows_.logit_rows.clear();
+  for (const BatchSequence& s : batch.sequences) {
+    if (absl::Status status = ApplyBlocks(s); !status.ok()) return status;
+    for (size_t i = 0; i < s.tokens.size(); ++i) {
+      if (s.logits == LogitRows::kAll || (s.logits == LogitRows::kLast && i + 1 == s.tokens.size())) {
+        rows_.logit_rows.push_back(static_cast<int32_t>(rows_.tokens.size()));
       }
+      rows_.tokens.push_back(s.tokens[i]);
+      rows_.positions.push_back(s.first_position + static_cast<int64_t>(i));
+      rows_.shifts.push_back(slots_[static_cast<size_t>(s.slot)].shift);
     }
-    input.ids_by_rank.push_back(static_cast<int64_t>(order.size() - before));
   }
-  LONGSPAN_CHECK(order.size() == tokens.size());
-  ids_place_ = staging_.Append(local_ids);
-  order_place_ = staging_.Append(order);
+  return absl::OkStatus();
 }
 
-void Worker::StageGroup(const StepBatch& batch, size_t group, const std::vector<int64_t>& positions) {
+// Tokens of this rank's rows of the vocabulary, and where the rows of all ranks go in the batch.
+void Worker::StageEmbedding() {
+  const std::vector<int32_t>& tokens = rows_.tokens;
+  rows_.local_ids.clear();
+  rows_.order.clear();
+  input_.ids_by_rank.clear();
+  for (const Range& range : plan_.vocab) {
+    const size_t before = rows_.order.size();
+    for (size_t i = 0; i < tokens.size(); ++i) {
+      if (tokens[i] < range.begin || tokens[i] >= range.end) continue;
+      rows_.order.push_back(static_cast<int32_t>(i));
+      if (&range == &plan_.vocab[static_cast<size_t>(plan_.rank)]) {
+        rows_.local_ids.push_back(static_cast<int32_t>(tokens[i] - range.begin));
+      }
+    }
+    input_.ids_by_rank.push_back(static_cast<int64_t>(rows_.order.size() - before));
+  }
+  LONGSPAN_CHECK(rows_.order.size() == tokens.size());
+  ids_place_ = staging_.Append(rows_.local_ids);
+  order_place_ = staging_.Append(rows_.order);
+}
+
+void Worker::StageGroup(const StepBatch& batch, size_t group) {
   // Angles in float64: at a million tokens a float32 angle is off by hundredths of a radian.
   const std::vector<double>& frequencies = inverse_frequencies_[group];
   const double magnitude = config_.groups[group].rope.magnitude;
-  std::vector<float> cosines, sines;
-  cosines.reserve(positions.size() * frequencies.size());
-  sines.reserve(positions.size() * frequencies.size());
-  for (int64_t position : positions) {
+  cosines_.clear();
+  sines_.clear();
+  for (int64_t position : rows_.positions) {
     for (double frequency : frequencies) {
       const double angle = static_cast<double>(position) * frequency;
-      cosines.push_back(static_cast<float>(magnitude * std::cos(angle)));
-      sines.push_back(static_cast<float>(magnitude * std::sin(angle)));
+      cosines_.push_back(static_cast<float>(magnitude * std::cos(angle)));
+      sines_.push_back(static_cast<float>(magnitude * std::sin(angle)));
     }
   }
 
@@ -117,7 +138,7 @@ void Worker::StageGroup(const StepBatch& batch, size_t group, const std::vector<
   plan_options.pages_per_block = PagesPerBlock(group);
   plan_options.max_tile_rows = MaxTileRows(plan_.heads / plan_.kv_heads);
   plan_options.min_items = MinItems(plan_.kv_heads, backend_.threads());
-  std::vector<AttentionSequence> sequences;
+  attention_sequences_.clear();
   int64_t row = 0;
   for (const BatchSequence& s : batch.sequences) {
     const Slot& slot = slots_[static_cast<size_t>(s.slot)];
@@ -128,13 +149,14 @@ void Worker::StageGroup(const StepBatch& batch, size_t group, const std::vector<
     sequence.block_indices = slot.groups[group].indices;
     sequence.pages = slot.groups[group].pages;
     sequence.residue = BlockResidue(plan_.kvp_rank(), slot.shift, plan_.kvp);
-    sequences.push_back(sequence);
+    attention_sequences_.push_back(sequence);
     row += sequence.rows;
   }
-  const AttentionPlan plan = PlanAttention(sequences, row, plan_options);
+  AttentionPlan& plan = attention_plan_;
+  PlanAttention(attention_sequences_, row, plan_options, &plan);
   GroupPlaces& places = group_places_[group];
-  places.cosines = staging_.Append(cosines);
-  places.sines = staging_.Append(sines);
+  places.cosines = staging_.Append(cosines_);
+  places.sines = staging_.Append(sines_);
   places.blocks = staging_.Append(plan.blocks);
   places.pages = staging_.Append(plan.pages);
   places.classes = staging_.Append(plan.classes);
@@ -144,37 +166,17 @@ void Worker::StageGroup(const StepBatch& batch, size_t group, const std::vector<
   places.splits = plan.splits;
 }
 
-absl::StatusOr<std::span<const float>> Worker::Run(const StepBatch& batch) {
-  DecoderInput input;
-  std::vector<int32_t> tokens, shifts, logit_rows;
-  std::vector<int64_t> positions;
-  for (const BatchSequence& s : batch.sequences) {
-    if (absl::Status status = ApplyBlocks(s); !status.ok()) return status;
-    for (size_t i = 0; i < s.tokens.size(); ++i) {
-      if (s.logits == LogitRows::kAll || (s.logits == LogitRows::kLast && i + 1 == s.tokens.size())) {
-        logit_rows.push_back(static_cast<int32_t>(tokens.size()));
-      }
-      tokens.push_back(s.tokens[i]);
-      positions.push_back(s.first_position + static_cast<int64_t>(i));
-      shifts.push_back(slots_[static_cast<size_t>(s.slot)].shift);
-    }
-  }
-  staging_.Clear();
-  StageEmbedding(tokens, input);
-  const size_t shifts_place = staging_.Append(shifts);
-  const size_t logits_place = staging_.Append(logit_rows);
-  for (size_t g = 0; g < config_.groups.size(); ++g) StageGroup(batch, g, positions);
-  if (absl::Status status = staging_.Upload(backend_.device(), *stream_); !status.ok()) return status;
-
-  input.rows = static_cast<int64_t>(tokens.size());
-  input.local_ids = staging_.At<int32_t>(ids_place_);
-  input.embed_order = staging_.At<int32_t>(order_place_);
-  input.shifts = staging_.At<int32_t>(shifts_place);
-  input.logit_rows = staging_.At<int32_t>(logits_place);
-  input.num_logits = static_cast<int64_t>(logit_rows.size());
+void Worker::FillInput() {
+  input_.rows = static_cast<int64_t>(rows_.tokens.size());
+  input_.local_ids = staging_.At<int32_t>(ids_place_);
+  input_.embed_order = staging_.At<int32_t>(order_place_);
+  input_.shifts = staging_.At<int32_t>(shifts_place_);
+  input_.logit_rows = staging_.At<int32_t>(logits_place_);
+  input_.num_logits = static_cast<int64_t>(rows_.logit_rows.size());
+  input_.groups.resize(config_.groups.size());
   for (size_t g = 0; g < config_.groups.size(); ++g) {
     const GroupPlaces& places = group_places_[g];
-    DecoderInput::LayerGroupInput group;
+    DecoderInput::LayerGroupInput& group = input_.groups[g];
     group.cosines = staging_.At<float>(places.cosines);
     group.sines = staging_.At<float>(places.sines);
     group.plan.blocks = staging_.At<int64_t>(places.blocks);
@@ -185,17 +187,28 @@ absl::StatusOr<std::span<const float>> Worker::Run(const StepBatch& batch) {
     group.plan.num_items = places.num_items;
     group.plan.splits = places.splits;
     group.plan.window = config_.groups[g].window;
-    input.groups.push_back(group);
   }
-  absl::StatusOr<const float*> logits = decoder_.Forward(*stream_, input, kv_pages_.data());
+}
+
+absl::StatusOr<std::span<const float>> Worker::Run(const StepBatch& batch) {
+  if (absl::Status status = CollectRows(batch); !status.ok()) return status;
+  staging_.Clear();
+  StageEmbedding();
+  shifts_place_ = staging_.Append(rows_.shifts);
+  logits_place_ = staging_.Append(rows_.logit_rows);
+  for (size_t g = 0; g < config_.groups.size(); ++g) StageGroup(batch, g);
+  if (absl::Status status = staging_.Upload(backend_.device(), *stream_); !status.ok()) return status;
+  FillInput();
+
+  absl::StatusOr<const float*> logits = decoder_.Forward(*stream_, input_, kv_pages_.data());
   if (!logits.ok()) return logits.status();
   if (*logits != nullptr) {
-    logits_.resize(static_cast<size_t>(input.num_logits * config_.vocab_size));
+    logits_.resize(static_cast<size_t>(input_.num_logits * config_.vocab_size));
     backend_.device().CopyToHost(*stream_, logits_.data(), *logits, logits_.size() * sizeof(float));
   }
   if (absl::Status status = stream_->Synchronize(); !status.ok()) return status;
   return std::span<const float>(
-      logits_.data(), *logits == nullptr ? 0 : static_cast<size_t>(input.num_logits * config_.vocab_size));
+      logits_.data(), *logits == nullptr ? 0 : static_cast<size_t>(input_.num_logits * config_.vocab_size));
 }
 
 }  // namespace longspan

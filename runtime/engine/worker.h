@@ -57,8 +57,12 @@ class Worker {
 
   int PagesPerBlock(size_t group) const;
   absl::Status ApplyBlocks(const BatchSequence& sequence);
-  void StageEmbedding(const std::vector<int32_t>& tokens, DecoderInput& input);
-  void StageGroup(const StepBatch& batch, size_t group, const std::vector<int64_t>& positions);
+  // Flattens the batch into rows_.
+  absl::Status CollectRows(const StepBatch& batch);
+  void StageEmbedding();
+  void StageGroup(const StepBatch& batch, size_t group);
+  // Points input_ to what was staged and uploaded.
+  void FillInput();
 
   const ModelConfig config_;
   const ShardPlan plan_;
@@ -71,7 +75,19 @@ class Worker {
   std::vector<std::vector<double>> inverse_frequencies_;  // [layer groups][head_dim / 2]
   std::vector<float> logits_;
 
-  // Of the current step: places in staging_.
+  // Of the current step; kept, so that a step allocates nothing once such a step was seen.
+  struct BatchRows {
+    std::vector<int32_t> tokens, shifts;    // [rows]
+    std::vector<int64_t> positions;         // [rows]
+    std::vector<int32_t> logit_rows;        // [rows of logits]
+    std::vector<int32_t> local_ids, order;  // of the embedding, see DecoderInput
+  };
+  BatchRows rows_;
+  std::vector<float> cosines_, sines_;  // [rows, head_dim / 2] of one layer group
+  std::vector<AttentionSequence> attention_sequences_;
+  AttentionPlan attention_plan_;  // of one layer group
+  DecoderInput input_;
+  // Places in staging_.
   struct GroupPlaces {
     size_t cosines = 0, sines = 0, blocks = 0, pages = 0, classes = 0, items = 0, slots = 0;
     int64_t num_items = 0;
@@ -79,7 +95,7 @@ class Worker {
   };
   StagingBuffer staging_;
   std::vector<GroupPlaces> group_places_;
-  size_t ids_place_ = 0, order_place_ = 0;
+  size_t ids_place_ = 0, order_place_ = 0, shifts_place_ = 0, logits_place_ = 0;
 };
 
 }  // namespace longspan

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "absl/container/inlined_vector.h"
 #include "kernels/check.h"
 #include "kernels/status_macros.h"
 
@@ -9,6 +10,10 @@ namespace longspan {
 namespace {
 
 constexpr size_t kF = sizeof(float);
+
+// Without heap memory for up to 8 ranks.
+template <typename T>
+using ByRank = absl::InlinedVector<T, 8>;
 
 size_t FloatBytes(int64_t rows, int64_t columns) { return static_cast<size_t>(rows * columns) * kF; }
 
@@ -118,7 +123,7 @@ absl::Status Decoder::Embed(Stream& stream, const DecoderInput& input) {
     return absl::OkStatus();
   }
   // Each token is embedded by the rank that holds its row; the rows then go to everybody.
-  std::vector<size_t> bytes_by_rank;
+  ByRank<size_t> bytes_by_rank;
   for (int64_t count : input.ids_by_rank) bytes_by_rank.push_back(FloatBytes(count, hidden));
   const Tensor own = Rows(embedded_, input.ids_by_rank[static_cast<size_t>(plan_.rank)], hidden);
   Tensor all = Rows(embedded_, input.rows, hidden);
@@ -148,8 +153,8 @@ absl::Status Decoder::Qkv(Stream& stream, int64_t rows, const LayerWeights& weig
   }
   backend_.Linear(stream, {parts, count}, Rows(normed_, rows, config_.hidden_size), {outs, count});
   if (!sharded) return absl::OkStatus();
-  std::vector<size_t> bytes_by_rank;
-  std::vector<int64_t> widths;
+  ByRank<size_t> bytes_by_rank;
+  ByRank<int64_t> widths;
   for (const Range& range : plan_.qkv) {
     bytes_by_rank.push_back(FloatBytes(rows, range.size()));
     widths.push_back(range.size());
@@ -222,11 +227,11 @@ absl::StatusOr<Tensor> Decoder::ExchangePartials(Stream& stream, const DecoderIn
   const Tensor partials = Rows(partials_, n, static_cast<int64_t>(plan_.heads) * d);
   if (plan_.kvp == 1) return partials;
   const HeadSlice& mine = plan_.attention[static_cast<size_t>(plan_.kvp_rank())];
-  std::vector<size_t> send_bytes;
+  ByRank<size_t> send_bytes;
   for (const HeadSlice& slice : plan_.attention)
     send_bytes.push_back(FloatBytes(n, slice.width() + slice.NumHeads(d)));
-  const std::vector<size_t> receive_bytes(static_cast<size_t>(plan_.kvp),
-                                          FloatBytes(n, mine.width() + mine.NumHeads(d)));
+  const ByRank<size_t> receive_bytes(static_cast<size_t>(plan_.kvp),
+                                     FloatBytes(n, mine.width() + mine.NumHeads(d)));
   backend_.PackPartials(stream, partials, Rows(lse_, n, plan_.heads), d, plan_.attention,
                         reinterpret_cast<float*>(packed_.data()));
   LONGSPAN_RETURN_IF_ERROR(
@@ -260,21 +265,26 @@ absl::StatusOr<const float*> Decoder::Logits(Stream& stream, const DecoderInput&
   const Tensor rows = Rows(logit_hidden_, m, config_.hidden_size);
   backend_.GatherRows(stream, Rows(normed_, input.rows, config_.hidden_size), input.logit_rows, rows);
   const Weight* weights[1] = {&weights_.output()};
-  const Tensor outs[1] = {Rows(logits_part_, m, plan_.vocab[static_cast<size_t>(plan_.rank)].size())};
+  // The parts of one row, one after the other, are the row: rank 0 then gathers in place.
+  const bool one_row = m == 1 && plan_.ranks() > 1;
+  const DeviceBuffer& part = one_row && plan_.rank == 0 ? logits_ : logits_part_;
+  const DeviceBuffer& gathered = one_row ? logits_ : logits_gathered_;
+  const Tensor outs[1] = {Rows(part, m, plan_.vocab[static_cast<size_t>(plan_.rank)].size())};
   backend_.Linear(stream, weights, rows, outs);
   if (config_.logit_cap > 0) backend_.SoftCap(stream, outs[0], config_.logit_cap);
-  if (plan_.ranks() == 1) return reinterpret_cast<const float*>(logits_part_.data());
-  std::vector<size_t> bytes_by_rank;
-  std::vector<int64_t> widths;
+  if (plan_.ranks() == 1) return reinterpret_cast<const float*>(part.data());
+  ByRank<size_t> bytes_by_rank;
+  ByRank<int64_t> widths;
   for (const Range& range : plan_.vocab) {
     bytes_by_rank.push_back(FloatBytes(m, range.size()));
     widths.push_back(range.size());
   }
-  LONGSPAN_RETURN_IF_ERROR(
-      group_.Gather(logits_part_.data(), bytes_by_rank, logits_gathered_.data(), /*root=*/0, stream));
+  LONGSPAN_RETURN_IF_ERROR(group_.Gather(part.data(), bytes_by_rank, gathered.data(), /*root=*/0, stream));
   if (plan_.rank != 0) return nullptr;
-  backend_.InterleaveColumns(stream, reinterpret_cast<const float*>(logits_gathered_.data()), widths,
-                             Rows(logits_, m, config_.vocab_size));
+  if (!one_row) {
+    backend_.InterleaveColumns(stream, reinterpret_cast<const float*>(gathered.data()), widths,
+                               Rows(logits_, m, config_.vocab_size));
+  }
   return reinterpret_cast<const float*>(logits_.data());
 }
 

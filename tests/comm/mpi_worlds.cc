@@ -3,6 +3,7 @@
 #include "comm/mpi_bootstrap.h"
 #include "comm/mpi_communicator.h"
 #include "comm/mpi_environment.h"
+#include "comm/shared_memory_bootstrap.h"
 #include "comm/shared_memory_communicator.h"
 #include "kernels/check.h"
 #include "tests/comm/worlds.h"
@@ -26,8 +27,7 @@ std::unique_ptr<Communicator> NewCommunicator(const MpiCommunicatorOptions& opti
   return *std::move(created);
 }
 
-std::unique_ptr<Communicator> NewSharedMemoryCommunicator(
-    const SharedMemoryCommunicatorOptions& options = {}) {
+std::unique_ptr<Communicator> NewSharedMemoryCommunicator(const SharedMemoryOptions& options = {}) {
   absl::StatusOr<std::unique_ptr<Communicator>> created =
       CreateSharedMemoryCommunicator(Environment(), options);
   LONGSPAN_CHECK(created.ok());
@@ -65,9 +65,15 @@ std::vector<World<Communicator>> CommunicatorWorlds() {
 }
 
 std::vector<World<Bootstrap>> BootstrapWorlds() {
-  return {{"mpi", [](const World<Bootstrap>::Body& body) {
+  return {{"mpi",
+           [](const World<Bootstrap>::Body& body) {
              const SteadyClock clock;
              absl::StatusOr<std::unique_ptr<Bootstrap>> created = CreateMpiBootstrap(Environment(), clock);
+             LONGSPAN_CHECK(created.ok());
+             body(**created);
+           }},
+          {"shared_memory", [](const World<Bootstrap>::Body& body) {
+             absl::StatusOr<std::unique_ptr<Bootstrap>> created = CreateSharedMemoryBootstrap(Environment());
              LONGSPAN_CHECK(created.ok());
              body(**created);
            }}};

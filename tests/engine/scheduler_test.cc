@@ -14,7 +14,8 @@ bool operator==(const ScheduledChunk& a, const ScheduledChunk& b) {
 
 void ExpectPlan(const std::vector<SequenceView>& running, const StepBudget& budget,
                 const SchedulePlan& expected) {
-  const SchedulePlan plan = Schedule(running, budget);
+  SchedulePlan plan;
+  Schedule(running, budget, &plan);
   ASSERT_EQ(plan.size(), expected.size());
   for (size_t i = 0; i < plan.size(); ++i) {
     EXPECT_TRUE(plan[i] == expected[i])
@@ -64,7 +65,8 @@ TEST(SchedulerTest, RandomPlansKeepTheBudgetAndLeaveNobodyOut) {
     }
     const StepBudget budget = {.chunk_tokens = 1 + static_cast<int64_t>(random() % 30),
                                .max_logit_rows = static_cast<int64_t>(running.size() + random() % 10)};
-    const SchedulePlan plan = Schedule(running, budget);
+    SchedulePlan plan;
+    Schedule(running, budget, &plan);
     int64_t prompt_tokens = 0;
     int64_t rows = 0;
     std::vector<bool> scheduled(running.size());

@@ -4,8 +4,7 @@
 #include <cstring>
 
 #include "comm/clock.h"
-#include "comm/job_communicator.h"
-#include "comm/mpi_bootstrap.h"
+#include "comm/job_connections.h"
 #include "comm/mpi_environment.h"
 #include "tests/group/goldens.h"
 #include "tests/group/local_group.h"
@@ -32,9 +31,8 @@ TEST(MpiGroupTest, EqualsOneRank) {
       if (environment->size() % tp != 0) continue;
       options.tp = tp;
       options.kvp = environment->size() / tp;
-      const std::unique_ptr<Bootstrap> bootstrap = *CreateMpiBootstrap(*environment, clock);
-      JobCommunicator job = *CreateJobCommunicator(*environment);
-      const GroupRun run = RunRank(*source, *bootstrap, std::move(job.communicator), {request}, options);
+      JobConnections job = *ConnectJob(*environment, clock);
+      const GroupRun run = RunRank(*source, *job.bootstrap, std::move(job.communicator), {request}, options);
       if (environment->rank() != 0) continue;
       const Generated& actual = run.results[0];
       EXPECT_EQ(actual.tokens, expected.tokens) << name << " tp " << tp;

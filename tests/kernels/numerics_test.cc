@@ -30,6 +30,12 @@ std::vector<std::string> Strings(const std::vector<int>& values) {
   return strings;
 }
 
+std::vector<int> ClassOrder(int ways) {
+  std::vector<int> order;
+  for (int i = 0; i < ways; ++i) order.push_back(ClassAt(i, ways));
+  return order;
+}
+
 TEST(NumericsTest, ClassesMergeInTheTreeOfTheDesign) {
   EXPECT_EQ(TreeOf(Strings(ClassOrder(8))), "(((0,4),(2,6)),((1,5),(3,7)))");
   EXPECT_EQ(TreeOf(Strings(ClassOrder(4))), "((0,2),(1,3))");
