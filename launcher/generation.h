@@ -1,4 +1,5 @@
-// What became of one request: its tokens as text, when they came, a digest of their logits, and log-probabilities.
+// What became of one request: its tokens as text, when they came, a digest of their logits, and
+// log-probabilities.
 #pragma once
 
 #include <cstdint>
@@ -45,7 +46,7 @@ class Generation final : public RequestListener {
   FinishReason reason() const { return *reason_; }
   const std::vector<int32_t>& prompt() const { return options_.prompt; }
   const std::vector<int32_t>& tokens() const { return tokens_; }  // generated, end-of-sequence included
-  const Tokenizer* tokenizer() const { return tokenizer_; }  // null: there is no text
+  const Tokenizer* tokenizer() const { return tokenizer_; }       // null: there is no text
   const std::string& text() const { return text_; }
   // For each token, when they were asked for.
   const std::optional<std::vector<PositionLogprobs>>& logprobs() const { return logprobs_; }

@@ -53,7 +53,9 @@ ordered_json RenderGroup(const GroupReport& group) {
 
 ordered_json RenderLogprob(const TokenLogprob& token, const Tokenizer* tokenizer) {
   constexpr double kLeast = -9999;  // JSON has no infinity
-  ordered_json object = {{"id", token.token}, {"token", nullptr}, {"logprob", std::max(token.logprob, kLeast)},
+  ordered_json object = {{"id", token.token},
+                         {"token", nullptr},
+                         {"logprob", std::max(token.logprob, kLeast)},
                          {"bytes", nullptr}};
   if (tokenizer != nullptr) {
     const std::string spelling = tokenizer->Spelling(token.token);

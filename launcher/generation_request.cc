@@ -178,7 +178,8 @@ absl::StatusOr<GenerationRequest> ParseRequestLine(std::string_view line, const 
   } else {
     for (const char* name : {"tools", "chat_template_kwargs"}) {
       if (!object.contains(name)) continue;
-      return absl::InvalidArgumentError(absl::StrCat(origin, ": \"", name, "\" needs \"messages\" beside it"));
+      return absl::InvalidArgumentError(
+          absl::StrCat(origin, ": \"", name, "\" needs \"messages\" beside it"));
     }
   }
   return request;

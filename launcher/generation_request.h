@@ -37,9 +37,10 @@ void AskAsUser(GenerationRequest* request);
 void AddSamplingOptions(CLI::App& app, GenerationRequest* request);
 
 // One JSON object a line, with "prompt", "messages" or "token_ids" and any of the sampling options as fields
-// (max_tokens, top_k, …; "stop" a string or an array, "logit_bias" an object of token ids). "messages" may come with
-// "tools" and with "chat_template_kwargs", an object of what else the chat template is given. What a line does not
-// say is as in `defaults`. Empty lines are skipped. Errors name `origin`, the line and the field.
+// (max_tokens, top_k, …; "stop" a string or an array, "logit_bias" an object of token ids). "messages" may
+// come with "tools" and with "chat_template_kwargs", an object of what else the chat template is given. What
+// a line does not say is as in `defaults`. Empty lines are skipped. Errors name `origin`, the line and the
+// field.
 absl::StatusOr<std::vector<GenerationRequest>> ParseRequestLines(std::string_view text,
                                                                  const std::string& origin,
                                                                  const GenerationRequest& defaults);
@@ -47,8 +48,8 @@ absl::StatusOr<std::vector<GenerationRequest>> ParseRequestLines(std::string_vie
 // "ID:BIAS" as --logit-bias takes it.
 absl::StatusOr<std::pair<int32_t, float>> ParseLogitBias(std::string_view text);
 
-// What the engine gets. `tokenizer` may be null where the prompt is token ids, `chat` where it is no conversation.
-// `now` is local time, for chat templates.
+// What the engine gets. `tokenizer` may be null where the prompt is token ids, `chat` where it is no
+// conversation. `now` is local time, for chat templates.
 absl::StatusOr<Request> ToEngineRequest(const GenerationRequest& request, const Tokenizer* tokenizer,
                                         const ChatTemplate* chat, const std::tm& now);
 

@@ -28,7 +28,8 @@ class GenerateCommand final : public Command {
     prompt->excludes(file)->excludes(ids);
     file->excludes(ids);
     for (CLI::Option* option : {prompt, file, ids}) option->group("Prompt (one of)");
-    AddFlag(app, "--chat", "a text is what a user says: puts it into the model's chat template", &options_.chat)
+    AddFlag(app, "--chat", "a text is what a user says: puts it into the model's chat template",
+            &options_.chat)
         ->excludes(ids)
         ->group("Prompt (one of)");
     AddSamplingOptions(app, &options_.request);

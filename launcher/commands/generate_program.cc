@@ -130,7 +130,8 @@ absl::Status GenerateProgram::CreateChatTemplate(const ModelSource& source,
   LONGSPAN_ASSIGN_OR_RETURN(chat_, ChatTemplate::Create(source, tokenizer_.get()));
   if (!chat_->from_model()) {
     spdlog::warn(
-        "the model brings no chat template, so it may not have learned to answer: the conversation is written as plain "
+        "the model brings no chat template, so it may not have learned to answer: the conversation is "
+        "written as plain "
         "lines, \"User: ...\" and \"Assistant: ...\"");
   }
   return absl::OkStatus();

@@ -45,7 +45,8 @@ absl::Status FlattenContent(const std::string& where, ordered_json* content) {
 
 // Checks what is the same for all templates.
 absl::Status NormalizeMessages(ordered_json* messages) {
-  if (!messages->is_array() || messages->empty()) return Wrong("messages", "must be a list of at least one message");
+  if (!messages->is_array() || messages->empty())
+    return Wrong("messages", "must be a list of at least one message");
   for (size_t i = 0; i < messages->size(); ++i) {
     ordered_json& message = (*messages)[i];
     const std::string where = absl::StrCat("messages[", i, "]");
@@ -108,9 +109,9 @@ ChatTemplate::ChatTemplate(jinja::Template parsed, const Tokenizer* tokenizer, b
 }
 
 absl::StatusOr<std::string> ChatTemplate::Render(const ordered_json& conversation, const std::tm& now) const {
-  ordered_json variables = {{"messages", nullptr},           {"tools", nullptr},
-                            {"documents", nullptr},          {"add_generation_prompt", true},
-                            {"bos_token", bos_token_},       {"eos_token", eos_token_}};
+  ordered_json variables = {{"messages", nullptr},     {"tools", nullptr},
+                            {"documents", nullptr},    {"add_generation_prompt", true},
+                            {"bos_token", bos_token_}, {"eos_token", eos_token_}};
   variables.update(conversation);
   LONGSPAN_RETURN_IF_ERROR(NormalizeMessages(&variables["messages"]));
   jinja::RenderOptions options;

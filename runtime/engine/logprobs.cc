@@ -27,7 +27,8 @@ PositionLogprobs ComputeLogprobs(std::span<const float> logits, int32_t token, s
   };
   // A heap of the best so far, its worst in front.
   std::make_heap(best.begin(), best.end(), likelier);
-  for (auto id = static_cast<int32_t>(best.size()); !best.empty() && static_cast<size_t>(id) < logits.size(); ++id) {
+  for (auto id = static_cast<int32_t>(best.size()); !best.empty() && static_cast<size_t>(id) < logits.size();
+       ++id) {
     if (!likelier(id, best.front())) continue;
     std::pop_heap(best.begin(), best.end(), likelier);
     best.back() = id;

@@ -18,8 +18,8 @@ struct PositionLogprobs {
   std::vector<TokenLogprob> top;  // the likeliest tokens, best first; of equals the lowest id first
 };
 
-// Of the position whose logits, [vocab], chose `token`. `top_count` may exceed the vocabulary. Sums in float64 in the
-// order of ids, so equal logits give equal bits. A pure function.
+// Of the position whose logits, [vocab], chose `token`. `top_count` may exceed the vocabulary. Sums in
+// float64 in the order of ids, so equal logits give equal bits. A pure function.
 PositionLogprobs ComputeLogprobs(std::span<const float> logits, int32_t token, size_t top_count);
 
 }  // namespace longspan

@@ -17,8 +17,6 @@ using ExpressionPtr = std::unique_ptr<Expression>;
 struct ArgumentList {
   std::vector<ExpressionPtr> positional;
   std::vector<std::pair<std::string, ExpressionPtr>> keywords;
-  ExpressionPtr more_positional;  // *expression, or null
-  ExpressionPtr more_keywords;    // **expression, or null
 };
 
 struct Expression {
@@ -29,7 +27,7 @@ struct Expression {
     kItem,         // operand[operand]
     kSlice,        // operand[operand:operand:operand], absent ones the constant None
     kCall,         // operand(arguments)
-    kFilter,       // operand | name(arguments); without an operand in the head of a block
+    kFilter,       // operand | name(arguments)
     kTest,         // operand is name(arguments)
     kNot,          // of one operand
     kNegative,     // of one operand
@@ -58,30 +56,23 @@ struct Expression {
 struct Statement;
 using Block = std::vector<std::unique_ptr<Statement>>;
 
-// A macro, or the body of a call block.
 struct MacroDefinition {
   std::string name;
   std::vector<std::string> parameters;
   std::vector<ExpressionPtr> defaults;  // of the last parameters
-  bool uses_varargs = false;            // these names are read in the body
-  bool uses_kwargs = false;
-  bool uses_caller = false;
   Block body;
 };
 
 struct Statement {
   enum class Kind : uint8_t {
-    kText,         // `text`
-    kPrint,        // `value`
-    kIf,           // `branches`, the last perhaps without a condition
-    kFor,          // target in value if condition: body, else otherwise
-    kSet,          // target = value
-    kSetBlock,     // target = body, through the filters of `value` if any
-    kMacro,        // `macro`
-    kCallBlock,    // `value` is the call, `macro` its caller
-    kFilterBlock,  // body through the filters of `value`
-    kWith,         // assignments, then body
-    kScope,        // body with variables of its own
+    kText,      // `text`
+    kPrint,     // `value`
+    kIf,        // `branches`, the last perhaps without a condition
+    kFor,       // target in value if condition: body, else otherwise
+    kSet,       // target = value
+    kSetBlock,  // target = body
+    kMacro,     // `macro`
+    kScope,     // body with variables of its own
     kBreak,
     kContinue,
   };
@@ -99,7 +90,6 @@ struct Statement {
   Block body;
   Block otherwise;
   std::vector<Branch> branches;
-  std::vector<std::pair<ExpressionPtr, ExpressionPtr>> assignments;
   std::unique_ptr<MacroDefinition> macro;
 };
 

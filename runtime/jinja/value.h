@@ -21,8 +21,7 @@ namespace longspan::jinja {
 using Int = __int128;  // Python's are unbounded; results that leave this range are errors
 
 struct Text {
-  std::string text;   // UTF-8
-  bool safe = false;  // marked with |safe: other strings are escaped for HTML when added to it
+  std::string text;  // UTF-8
 };
 struct Undefined {
   std::shared_ptr<const std::string> reason;  // the error of whoever uses it
@@ -50,8 +49,7 @@ class Value {
   Value(int value) : data_(Int{value}) {}
   Value(size_t value) : data_(static_cast<Int>(value)) {}
   Value(double value) : data_(value) {}
-  Value(std::string text, bool safe = false)
-      : data_(std::make_shared<const Text>(Text{std::move(text), safe})) {}
+  Value(std::string text) : data_(std::make_shared<const Text>(Text{std::move(text)})) {}
   Value(std::string_view text) : Value(std::string(text)) {}
   Value(const char* text) : Value(std::string(text)) {}
   explicit Value(Data data) : data_(std::move(data)) {}

@@ -42,8 +42,8 @@ class Tokenizer {
   // True when the text of a sequence loses one leading space that encoding put there.
   virtual bool strips_leading_space() const = 0;
 
-  // A token as the vocabulary has it: TokenBytes, and of a special token its name ("</s>"). Empty for ids without a
-  // token.
+  // A token as the vocabulary has it: TokenBytes, and of a special token its name ("</s>"). Empty for ids
+  // without a token.
   virtual std::string Spelling(int32_t id) const = 0;
 
   virtual bool IsSpecial(int32_t id) const = 0;

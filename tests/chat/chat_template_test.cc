@@ -51,9 +51,7 @@ class ChatTemplateTest : public ::testing::Test {
   std::unique_ptr<Tokenizer> tokenizer_;
 };
 
-ordered_json Ask(const std::string& text) {
-  return {{"messages", {{{"role", "user"}, {"content", text}}}}};
-}
+ordered_json Ask(const std::string& text) { return {{"messages", {{{"role", "user"}, {"content", text}}}}}; }
 
 TEST_F(ChatTemplateTest, TheModelsOwn) {
   const absl::StatusOr<ChatTemplate> chat = Create();
@@ -84,9 +82,10 @@ TEST_F(ChatTemplateTest, WithoutOnePlainLines) {
 }
 
 TEST_F(ChatTemplateTest, WhatTemplatesAreGiven) {
-  EXPECT_EQ(Rendered("{{ bos_token }}{{ eos_token }}{{ tools is none }}{{ documents is none }}{{ add_generation_prompt }}"
-                   "{{ strftime_now('%d.%m.%Y') }}",
-                   Ask("x")),
+  EXPECT_EQ(Rendered("{{ bos_token }}{{ eos_token }}{{ tools is none }}{{ documents is none }}{{ "
+                     "add_generation_prompt }}"
+                     "{{ strftime_now('%d.%m.%Y') }}",
+                     Ask("x")),
             "<s></s>TrueTrueTrue01.01.2001");
   ordered_json conversation = Ask("x");
   conversation["tools"] = {{{"z", 1}, {"a", 2}}};
@@ -122,13 +121,16 @@ TEST_F(ChatTemplateTest, ErrorsNameTheMessage) {
            {"null", "messages must be a list"},
            {"[]", "messages must be a list of at least one message"},
            {R"(["hi"])", "messages[0] must be an object with a \"role\""},
-           {R"([{"role": "user", "content": "a"}, {"content": "b"}])", "messages[1] must be an object with a \"role\""},
+           {R"([{"role": "user", "content": "a"}, {"content": "b"}])",
+            "messages[1] must be an object with a \"role\""},
            {R"([{"role": "user"}])", "messages[0] has no \"content\""},
            {R"([{"role": "user", "content": 4}])", "messages[0].content must be a text"},
-           {R"([{"role": "user", "content": ["a"]}])", "messages[0].content has a part that is not an object"},
+           {R"([{"role": "user", "content": ["a"]}])",
+            "messages[0].content has a part that is not an object"},
            {R"([{"role": "user", "content": [{"type": "image_url"}]}])", "of type \"image_url\""},
            {R"([{"role": "user", "content": [{"type": "text"}]}])", "without a \"text\""},
-           {R"([{"role": "assistant", "content": "", "tool_calls": [{}]}])", "messages[0].tool_calls must be"},
+           {R"([{"role": "assistant", "content": "", "tool_calls": [{}]}])",
+            "messages[0].tool_calls must be"},
            {R"([{"role": "assistant", "content": "", "tool_calls": 5}])", "messages[0].tool_calls must be"},
        }) {
     ExpectError(Render(text, {{"messages", ordered_json::parse(messages)}}).status(), {expected});
@@ -137,7 +139,8 @@ TEST_F(ChatTemplateTest, ErrorsNameTheMessage) {
 }
 
 TEST_F(ChatTemplateTest, WhatTheTemplateRefuses) {
-  const absl::StatusOr<std::string> refused = Render("{{ raise_exception('No ' + messages[0].role) }}", Ask("x"));
+  const absl::StatusOr<std::string> refused =
+      Render("{{ raise_exception('No ' + messages[0].role) }}", Ask("x"));
   EXPECT_EQ(refused.status(), absl::InvalidArgumentError("No user"));
   ExpectError(Create("a\n{% for %}").status(), {folder_.path(), "line 2"});
 }

@@ -11,7 +11,8 @@ namespace {
 
 TEST(ChatDefaultModelTest, PlainLinesAfterOneBos) {
   const char* path = std::getenv("LONGSPAN_TEST_MODEL");
-  ASSERT_NE(path, nullptr) << "set LONGSPAN_TEST_MODEL to the default model; launcher/fetch-model prints its path";
+  ASSERT_NE(path, nullptr)
+      << "set LONGSPAN_TEST_MODEL to the default model; launcher/fetch-model prints its path";
   const absl::StatusOr<ModelFiles> files = ModelFiles::Open(path);
   ASSERT_TRUE(files.ok()) << files.status();
   const auto tokenizer = Tokenizer::Create(*files);
@@ -21,7 +22,8 @@ TEST(ChatDefaultModelTest, PlainLinesAfterOneBos) {
   const absl::StatusOr<ChatTemplate> chat = ChatTemplate::Create(*files, tokenizer->get());
   ASSERT_TRUE(chat.ok()) << chat.status();
   EXPECT_FALSE(chat->from_model());
-  const std::string prompt = chat->Render({{"messages", {{{"role", "user"}, {"content", "Hi"}}}}}, {}).value();
+  const std::string prompt =
+      chat->Render({{"messages", {{{"role", "user"}, {"content", "Hi"}}}}}, {}).value();
   EXPECT_EQ(prompt, "User: Hi\nAssistant:");
   EXPECT_EQ(chat->Encode(prompt).value(), (*tokenizer)->Encode("User: Hi\nAssistant:", {}).value());
   EXPECT_EQ(chat->Encode(prompt)->at(0), 2);

@@ -12,7 +12,8 @@ namespace {
 
 TEST(LogprobsTest, AreTheLogSoftmax) {
   // Of weights 1, 2, 4, 1 the logits are logarithms.
-  const std::vector<float> logits = {std::log(1.f) + 7, std::log(2.f) + 7, std::log(4.f) + 7, std::log(1.f) + 7};
+  const std::vector<float> logits = {std::log(1.f) + 7, std::log(2.f) + 7, std::log(4.f) + 7,
+                                     std::log(1.f) + 7};
   const PositionLogprobs result = ComputeLogprobs(logits, 1, 3);
   EXPECT_EQ(result.chosen.token, 1);
   EXPECT_NEAR(result.chosen.logprob, std::log(0.25), 1e-6);

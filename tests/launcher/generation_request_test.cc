@@ -85,10 +85,10 @@ TEST(GenerationRequestTest, ErrorsNameLineAndField) {
 
 // Templates print members in their order.
 TEST(GenerationRequestTest, ConversationsKeepTheirOrder) {
-  const auto requests = ParseRequestLines(
-      R"({"tools": [{"z": 1, "a": 2.0}], "messages": [{"role": "user", "content": "é"}],)"
-      R"( "chat_template_kwargs": {"y": 1, "messages": 5, "b": 2}})",
-      "f.jsonl", GenerationRequest());
+  const auto requests =
+      ParseRequestLines(R"({"tools": [{"z": 1, "a": 2.0}], "messages": [{"role": "user", "content": "é"}],)"
+                        R"( "chat_template_kwargs": {"y": 1, "messages": 5, "b": 2}})",
+                        "f.jsonl", GenerationRequest());
   ASSERT_TRUE(requests.ok()) << requests.status();
   EXPECT_FALSE(requests->at(0).prompt.has_value());
   EXPECT_EQ(requests->at(0).conversation,
