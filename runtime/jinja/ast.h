@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -63,16 +64,20 @@ struct MacroDefinition {
   Block body;
 };
 
+// The variable that holds what the body of a block printed; no template can write this name.
+inline constexpr std::string_view kBlockText = "block text";
+
 struct Statement {
   enum class Kind : uint8_t {
-    kText,      // `text`
-    kPrint,     // `value`
-    kIf,        // `branches`, the last perhaps without a condition
-    kFor,       // target in value if condition: body, else otherwise
-    kSet,       // target = value
-    kSetBlock,  // target = body
-    kMacro,     // `macro`
-    kScope,     // body with variables of its own
+    kText,         // `text`
+    kPrint,        // `value`
+    kIf,           // `branches`, the last perhaps without a condition
+    kFor,          // target in value if condition: body, else otherwise
+    kSet,          // target = value
+    kSetBlock,     // target = `value`, which reads kBlockText
+    kFilterBlock,  // `value`, which reads kBlockText
+    kMacro,        // `macro`
+    kScope,        // body with variables of its own
     kBreak,
     kContinue,
   };

@@ -28,6 +28,15 @@ Value Trim(Call& call) {
   return StripRight(StripLeft(text, characters), characters);
 }
 
+// Marks the text as safe, once it is escaped if it was not safe.
+template <bool escape>
+Value MakeSafe(Call& call) {
+  const Text* text = call.self.AsText();
+  std::string printed = Print(call.meter, call.self);
+  const bool escapes = escape && (text == nullptr || !text->safe);
+  return Value(escapes ? EscapeHtml(printed) : std::move(printed), /*safe=*/true);
+}
+
 Value Replace(Call& call) {
   return ReplaceText(call.meter, Print(call.meter, call.self), call.Printed(0), call.Printed(1),
                      static_cast<int64_t>(call.OptionalInteger(2, -1)));
@@ -408,8 +417,8 @@ constexpr Builtin kFilters[] = {
     {"d", "default_value? boolean?", Default},
     {"default", "default_value? boolean?", Default},
     {"dictsort", "case_sensitive? by? reverse?", SortDict},
-    {"e", "", Recase<EscapeHtml>},
-    {"escape", "", Recase<EscapeHtml>},
+    {"e", "", MakeSafe<true>},
+    {"escape", "", MakeSafe<true>},
     {"first", "", First},
     {"float", "default?", ToFloat},
     {"format", "*", Format},
@@ -429,7 +438,7 @@ constexpr Builtin kFilters[] = {
     {"replace", "old new count?", Replace},
     {"reverse", "", Reverse},
     {"round", "precision?", Round},
-    {"safe", "", [](Call& call) -> Value { return Print(call.meter, call.self); }},
+    {"safe", "", MakeSafe<false>},
     {"select", "*", Select<true, false>},
     {"selectattr", "*", Select<true, true>},
     {"sort", "reverse? case_sensitive? attribute?", Sort},

@@ -322,11 +322,18 @@ Interpreter::Flow Interpreter::Execute(const Statement& statement) {
     case Statement::Kind::kSet:
       Assign(*statement.target, Evaluate(*statement.value));
       break;
-    case Statement::Kind::kSetBlock: {
+    case Statement::Kind::kSetBlock:
+    case Statement::Kind::kFilterBlock: {
       Flow flow;
-      Value value = Capture(statement.body, &flow);
+      std::string text = Capture(statement.body, &flow);
       if (flow != Flow::kNext) return flow;
-      Assign(*statement.target, std::move(value));
+      scope_->Set(kBlockText, std::move(text));
+      Value value = Evaluate(*statement.value);
+      if (statement.kind == Statement::Kind::kFilterBlock) {
+        Write(Print(meter_, value));
+      } else {
+        Assign(*statement.target, std::move(value));
+      }
       break;
     }
     case Statement::Kind::kMacro:

@@ -79,9 +79,10 @@ Value CalculateFloats(Operator op, double a, double b) {
   }
 }
 
-Value AddTexts(Meter& meter, const std::string& a, const std::string& b) {
-  meter.Charge(a.size() + b.size());
-  return a + b;
+Value AddTexts(Meter& meter, const Text& a, const Text& b) {
+  meter.Charge(a.text.size() + b.text.size());
+  if (a.safe == b.safe) return Value(a.text + b.text, a.safe);
+  return Value(a.safe ? a.text + EscapeHtml(b.text) : EscapeHtml(a.text) + b.text, /*safe=*/true);
 }
 
 Value Repeat(Meter& meter, const Value& value, Int count) {
@@ -212,7 +213,7 @@ Value Calculate(Meter& meter, Operator op, const Value& a, const Value& b) {
   if (integer_a && integer_b) return CalculateIntegers(op, x, y);
   if (a.IsNumber() && b.IsNumber()) return CalculateFloats(op, AsDouble(a), AsDouble(b));
   if (op == Operator::kAdd) {
-    if (a.IsString() && b.IsString()) return AddTexts(meter, a.AsText()->text, b.AsText()->text);
+    if (a.IsString() && b.IsString()) return AddTexts(meter, *a.AsText(), *b.AsText());
     const Sequence* left = a.AsSequence();
     const Sequence* right = b.AsSequence();
     if (left != nullptr && right != nullptr && left->type == right->type &&

@@ -117,6 +117,12 @@ class Parser {
     return expression;
   }
 
+  ExpressionPtr MakeBlockText(int line) const {
+    ExpressionPtr expression = Make(Kind::kName, line);
+    expression->name = kBlockText;
+    return expression;
+  }
+
   // Expressions, from the loosest binding to the tightest
   ExpressionPtr ParseExpression(bool with_condition = true);
   ExpressionPtr ParseOr();
@@ -527,6 +533,12 @@ std::unique_ptr<Statement> Parser::ParseStatement() {
   if (tag == "break" || tag == "continue") {
     if (loops_ == 0) Bad({tag, " stands outside a loop"});
     statement->kind = tag == "break" ? Statement::Kind::kBreak : Statement::Kind::kContinue;
+  } else if (tag == "filter") {
+    statement->kind = Statement::Kind::kFilterBlock;
+    statement->value = ParseFilter(MakeBlockText(line));
+    while (SkipSign("|")) statement->value = ParseFilter(std::move(statement->value));
+    statement->body = ParseBody({"endfilter"});
+    ++at_;
   } else if (tag == "generation") {
     // Marks what the model says, for training; it is a call block of its own.
     statement->kind = Statement::Kind::kScope;
@@ -535,8 +547,8 @@ std::unique_ptr<Statement> Parser::ParseStatement() {
     loops_ = loops;
     ++at_;
   } else {
-    for (const std::string_view known : {"raw", "call", "with", "filter", "block", "extends", "include",
-                                         "import", "from", "autoescape", "print", "do", "trans"}) {
+    for (const std::string_view known : {"raw", "call", "with", "block", "extends", "include", "import",
+                                         "from", "autoescape", "print", "do", "trans"}) {
       if (tag == known) Unsupported({"the tag '", tag, "' is not supported in chat templates"}, line);
     }
     Bad({"unexpected tag '", tag, "'"});
@@ -615,7 +627,8 @@ std::unique_ptr<Statement> Parser::ParseSet(int line) {
     return statement;
   }
   statement->kind = Statement::Kind::kSetBlock;
-  if (IsSign("|")) Unsupported({"filters of a set block are not supported: set the filtered text"}, line);
+  statement->value = MakeBlockText(line);
+  while (SkipSign("|")) statement->value = ParseFilter(std::move(statement->value));
   statement->body = ParseBody({"endset"});
   ++at_;
   return statement;

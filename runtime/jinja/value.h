@@ -22,6 +22,8 @@ using Int = __int128;  // Python's are unbounded; results that leave this range 
 
 struct Text {
   std::string text;  // UTF-8
+  bool safe =
+      false;  // marked by the filter safe: added to others, it makes them safe by escaping them for HTML
 };
 struct Undefined {
   std::shared_ptr<const std::string> reason;  // the error of whoever uses it
@@ -49,7 +51,8 @@ class Value {
   Value(int value) : data_(Int{value}) {}
   Value(size_t value) : data_(static_cast<Int>(value)) {}
   Value(double value) : data_(value) {}
-  Value(std::string text) : data_(std::make_shared<const Text>(Text{std::move(text)})) {}
+  Value(std::string text, bool safe = false)
+      : data_(std::make_shared<const Text>(Text{std::move(text), safe})) {}
   Value(std::string_view text) : Value(std::string(text)) {}
   Value(const char* text) : Value(std::string(text)) {}
   explicit Value(Data data) : data_(std::move(data)) {}

@@ -18,6 +18,8 @@ VARIABLES = {
 
 # Each is printed. With ;; between.
 EXPRESSIONS = r"""
+(html|safe) + "<b>" ;; "<b>" + (html|safe) ;; ("<i>"|safe) + ("<b>"|safe) ;; (html|e) ~ "<b>" ;; html | e | e
+html | safe | e ;; ("<"|safe) + (d|tojson) ;; ("<"|safe) + "<" + "<" ;; ("<"|e) + "<" | upper
 n + 1 ;; n - 10 ;; n * m ;; n / 2 ;; n // 2 ;; m // 2 ;; n % 3 ;; m % 5 ;; 7.5 // 2 ;; -7.5 // 2 ;; -7.5 % 2 ;; 7 % -3
 n / zero ;; n // zero ;; n % zero ;; x / 0.0 ;; 0 ** -1 ;; 1 / 3 ;; 2 / 3 * 3 ;; 0.1 + 0.2 ;; 10 / 5 ;; 1e3 ;; 1.5e-5
 tiny ;; big ;; big + 0.5 ;; 123456789012345.0 ;; 1e22 ;; 1e100 ;; 5e-324 ;; huge ;; huge + 1 ;; -huge ;; huge * 2
@@ -162,7 +164,12 @@ TEMPLATES = r"""
 {% set ns = namespace(x=1, found=false) %}{% for i in l %}{% set ns.x = ns.x + i %}{% if i == 1 %}{% set ns.found = true %}{% endif %}{% endfor %}{{ ns.x }} {{ ns.found }} {{ ns.nope }}
 ----
 {% set x %}  block {{ n }}
-{% endset %}[{{ x }}]{{ x is string }}
+{% endset %}[{{ x }}]{% set y | upper | trim %} shout {{ n }} {% endset %}[{{ y }}]{{ x is string }}
+----
+{% filter upper %}text {{ s }}{% endfilter %}{% filter trim | replace("a", "b") %}  a {{ n }} {% endfilter %}|{% filter indent(2, true) %}x
+y{% endfilter %}
+----
+{% for i in l %}{% filter upper %}a{% if i == 1 %}{% continue %}{% endif %}{{ i }}{% endfilter %}{% endfor %}
 ----
 {% for i in l %}{{ i }}{% endfor %}
 ----
