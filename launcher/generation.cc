@@ -16,16 +16,19 @@ Generation::Generation(GenerationOptions options, const Tokenizer* tokenizer, co
       stop_text_(options_.stop) {
   if (tokenizer_ != nullptr) decoder_.emplace(*tokenizer_, /*at_start=*/false);
   if (options_.digest) digest_ = std::make_unique<LogitsDigest>();
+  if (options_.logprobs) logprobs_.emplace();
 }
 
 void Generation::OnLogits(int64_t, std::span<const float> logits) {
   if (digest_ != nullptr) digest_->Add(logits);
+  if (logprobs_) logits_.assign(logits.begin(), logits.end());
 }
 
 bool Generation::OnToken(int32_t token) {
   last_token_ = clock_.Now();
   if (!first_token_) first_token_ = last_token_;
   tokens_.push_back(token);
+  if (logprobs_) logprobs_->push_back(ComputeLogprobs(logits_, token, *options_.logprobs));
   if (options_.on_token) options_.on_token();
   const auto& eos = options_.eos_token_ids;
   if (std::find(eos.begin(), eos.end(), token) != eos.end()) return true;

@@ -1,4 +1,5 @@
-// What became of one request: its tokens as text, when they came, and a digest of their logits.
+// What became of one request: its tokens as text, when they came, a digest of their logits, and
+// log-probabilities.
 #pragma once
 
 #include <cstdint>
@@ -13,6 +14,7 @@
 #include "comm/clock.h"
 #include "launcher/logits_digest.h"
 #include "launcher/stop_text.h"
+#include "runtime/engine/logprobs.h"
 #include "runtime/engine/request.h"
 #include "runtime/tokenizer/tokenizer.h"
 
@@ -23,6 +25,7 @@ struct GenerationOptions {
   std::vector<std::string> stop;
   std::vector<int32_t> eos_token_ids;  // not shown; empty when they do not end this request
   bool digest = false;                 // costs a pass over the logits of each token
+  std::optional<size_t> logprobs;      // of each token, and of so many of the likeliest; costs the same again
   // Hears of text as it becomes final, or without a tokenizer of each token's id as text. May be empty.
   std::function<void(std::string_view text)> on_text;
   // Called for each token while the request still holds its KV. May be empty.
@@ -43,8 +46,10 @@ class Generation final : public RequestListener {
   FinishReason reason() const { return *reason_; }
   const std::vector<int32_t>& prompt() const { return options_.prompt; }
   const std::vector<int32_t>& tokens() const { return tokens_; }  // generated, end-of-sequence included
-  bool has_text() const { return tokenizer_ != nullptr; }
+  const Tokenizer* tokenizer() const { return tokenizer_; }       // null: there is no text
   const std::string& text() const { return text_; }
+  // For each token, when they were asked for.
+  const std::optional<std::vector<PositionLogprobs>>& logprobs() const { return logprobs_; }
   std::string digest() const { return digest_ == nullptr ? "" : digest_->Hex(); }
 
   // Seconds from submission to the first token and to the last; nothing while there is no token.
@@ -64,6 +69,8 @@ class Generation final : public RequestListener {
   std::optional<Clock::Time> first_token_, last_token_, end_;
   std::optional<StreamDecoder> decoder_;
   std::unique_ptr<LogitsDigest> digest_;
+  std::vector<float> logits_;  // [vocab], of the coming token; kept for logprobs only
+  std::optional<std::vector<PositionLogprobs>> logprobs_;
   StopText stop_text_;
   std::vector<int32_t> tokens_;
   std::string text_;

@@ -1,5 +1,6 @@
 #include "launcher/generation_report.h"
 
+#include <algorithm>
 #include <numeric>
 #include <optional>
 
@@ -50,6 +51,32 @@ ordered_json RenderGroup(const GroupReport& group) {
   };
 }
 
+ordered_json RenderLogprob(const TokenLogprob& token, const Tokenizer* tokenizer) {
+  constexpr double kLeast = -9999;  // JSON has no infinity
+  ordered_json object = {{"id", token.token},
+                         {"token", nullptr},
+                         {"logprob", std::max(token.logprob, kLeast)},
+                         {"bytes", nullptr}};
+  if (tokenizer != nullptr) {
+    const std::string spelling = tokenizer->Spelling(token.token);
+    object["token"] = spelling;  // bytes that are no text become U+FFFD when it is printed
+    object["bytes"] = std::vector<uint8_t>(spelling.begin(), spelling.end());
+  }
+  return object;
+}
+
+ordered_json RenderLogprobs(const Generation& generation) {
+  ordered_json content = ordered_json::array();
+  for (const PositionLogprobs& position : *generation.logprobs()) {
+    ordered_json& token = content.emplace_back(RenderLogprob(position.chosen, generation.tokenizer()));
+    token["top_logprobs"] = ordered_json::array();
+    for (const TokenLogprob& likely : position.top) {
+      token["top_logprobs"].push_back(RenderLogprob(likely, generation.tokenizer()));
+    }
+  }
+  return {{"content", std::move(content)}};
+}
+
 std::string Ordinal(int n) {
   const int last = n % 10;
   const bool teen = n % 100 / 10 == 1;
@@ -91,19 +118,22 @@ std::string HumanSize(double bytes) {
 }
 
 std::string RenderJson(const Generation& generation, double load_s, const GroupReport& group) {
-  const ordered_json object = {
-      {"text", generation.has_text() ? ordered_json(generation.text()) : ordered_json(nullptr)},
+  ordered_json object = {
+      {"text", generation.tokenizer() != nullptr ? ordered_json(generation.text()) : ordered_json(nullptr)},
       {"prompt_token_ids", generation.prompt()},
       {"token_ids", generation.tokens()},
       {"finish_reason", std::string(Name(generation.reason()))},
       {"logits_digest", generation.digest()},
+  };
+  if (generation.logprobs()) object["logprobs"] = RenderLogprobs(generation);
+  object.update(ordered_json{
       {"usage",
        {{"prompt_tokens", generation.prompt().size()},
         {"completion_tokens", generation.tokens().size()},
         {"cached_tokens", 0}}},
       {"timing", RenderTiming(generation, load_s)},
       {"group", RenderGroup(group)},
-  };
+  });
   return object.dump(-1, ' ', false, ordered_json::error_handler_t::replace) + "\n";
 }
 

@@ -12,9 +12,10 @@
 namespace longspan {
 
 // One JSON object in one line, with a newline: "text" (null without a tokenizer), "prompt_token_ids",
-// "token_ids", "finish_reason", "logits_digest", "usage", "timing" (seconds; null for what did not happen)
-// and "group", whose arrays are by rank and whose communication is all that the group has sent since it was
-// made.
+// "token_ids", "finish_reason", "logits_digest", "logprobs" (only where asked for, in the shape of OpenAI's
+// chat API with the "id" of each token beside it; without a tokenizer "token" and "bytes" are null), "usage",
+// "timing" (seconds; null for what did not happen) and "group", whose arrays are by rank and whose
+// communication is all that the group has sent since it was made.
 std::string RenderJson(const Generation& generation, double load_s, const GroupReport& group);
 // The request of a file with this number, from 1, was refused: {"error": {"message", "request"}}, with a
 // newline.

@@ -18,9 +18,10 @@
 namespace longspan {
 namespace {
 
-using nlohmann::json;
+using json = nlohmann::ordered_json;  // templates print members in the order in which they came
 
 constexpr int64_t kMaxTokens = std::numeric_limits<int64_t>::max();
+constexpr int64_t kMaxLogprobs = 20;  // as OpenAI's API
 
 absl::Status Expected(const std::string& what) { return absl::InvalidArgumentError("must be " + what); }
 
@@ -30,10 +31,11 @@ absl::Status ReadReal(const json& value, double* target) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<int64_t> ReadWhole(const json& value, int64_t least) {
+absl::StatusOr<int64_t> ReadWhole(const json& value, int64_t least, int64_t most = kMaxTokens) {
   // Numbers beyond int64 are unsigned and wrap.
-  if (!value.is_number_integer() || value.get<int64_t>() < least) {
-    return Expected(absl::StrCat("a whole number of at least ", least));
+  if (!value.is_number_integer() || value.get<int64_t>() < least || value.get<int64_t>() > most) {
+    return Expected(most == kMaxTokens ? absl::StrCat("a whole number of at least ", least)
+                                       : absl::StrCat("a whole number from ", least, " to ", most));
   }
   return value.get<int64_t>();
 }
@@ -84,6 +86,19 @@ const std::map<std::string, FieldReader>& Fields() {
          if (ids.ok()) request->token_ids = *std::move(ids);
          return ids.status();
        }},
+      // These become the conversation when the whole line is read.
+      {"messages",
+       [](const json& value, GenerationRequest*) {
+         return value.is_array() ? absl::OkStatus() : Expected("an array of messages");
+       }},
+      {"tools",
+       [](const json& value, GenerationRequest*) {
+         return value.is_array() ? absl::OkStatus() : Expected("an array of tools");
+       }},
+      {"chat_template_kwargs",
+       [](const json& value, GenerationRequest*) {
+         return value.is_object() ? absl::OkStatus() : Expected("an object");
+       }},
       {"max_tokens",
        [](const json& value, GenerationRequest* request) {
          const absl::StatusOr<int64_t> count = ReadWhole(value, 1);
@@ -113,6 +128,12 @@ const std::map<std::string, FieldReader>& Fields() {
          return absl::OkStatus();
        }},
       {"stop", [](const json& value, GenerationRequest* request) { return ReadStop(value, &request->stop); }},
+      {"logprobs",
+       [](const json& value, GenerationRequest* request) {
+         const absl::StatusOr<int64_t> count = ReadWhole(value, 0, kMaxLogprobs);
+         if (count.ok()) request->logprobs = *count;
+         return count.status();
+       }},
       {"ignore_eos",
        [](const json& value, GenerationRequest* request) {
          if (!value.is_boolean()) return Expected("true or false");
@@ -144,13 +165,32 @@ absl::StatusOr<GenerationRequest> ParseRequestLine(std::string_view line, const 
           absl::StrCat(origin, ": \"", name, "\": ", std::string(status.message())));
     }
   }
-  if (object.contains("prompt") == object.contains("token_ids")) {
-    return absl::InvalidArgumentError(absl::StrCat(origin, ": needs one of \"prompt\" and \"token_ids\""));
+  if (object.contains("prompt") + object.contains("messages") + object.contains("token_ids") != 1) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(origin, ": needs one of \"prompt\", \"messages\" and \"token_ids\""));
+  }
+  if (object.contains("messages")) {
+    json conversation = object.value("chat_template_kwargs", json::object());
+    for (const char* name : {"messages", "tools"}) {
+      if (object.contains(name)) conversation[name] = object[name];
+    }
+    request.conversation = conversation.dump();
+  } else {
+    for (const char* name : {"tools", "chat_template_kwargs"}) {
+      if (!object.contains(name)) continue;
+      return absl::InvalidArgumentError(
+          absl::StrCat(origin, ": \"", name, "\" needs \"messages\" beside it"));
+    }
   }
   return request;
 }
 
 }  // namespace
+
+void AskAsUser(GenerationRequest* request) {
+  request->conversation = json{{"messages", {{{"role", "user"}, {"content", *request->prompt}}}}}.dump();
+  request->prompt.reset();
+}
 
 absl::StatusOr<std::pair<int32_t, float>> ParseLogitBias(std::string_view text) {
   const size_t colon = text.find(':');
@@ -199,6 +239,9 @@ void AddSamplingOptions(CLI::App& app, GenerationRequest* request) {
                       return value.status();
                     }),
       AddFlag(app, "--ignore-eos", "goes on after an end-of-sequence token", &request->ignore_eos),
+      AddOption(app, "--logprobs", "N",
+                "with --json: the log-probability of each token, and the N likeliest tokens in its place",
+                Into(&request->logprobs, WholeNumber(0, kMaxLogprobs))),
   };
   for (CLI::Option* option : added) option->group("Generation");
 }
@@ -218,7 +261,8 @@ absl::StatusOr<std::vector<GenerationRequest>> ParseRequestLines(std::string_vie
   return requests;
 }
 
-absl::StatusOr<Request> ToEngineRequest(const GenerationRequest& request, const Tokenizer* tokenizer) {
+absl::StatusOr<Request> ToEngineRequest(const GenerationRequest& request, const Tokenizer* tokenizer,
+                                        const ChatTemplate* chat, const std::tm& now) {
   Request result;
   result.max_tokens = request.max_tokens;
   result.sampling = request.sampling;
@@ -228,6 +272,12 @@ absl::StatusOr<Request> ToEngineRequest(const GenerationRequest& request, const 
       return absl::FailedPreconditionError("this model brings no tokenizer; give the prompt as token ids");
     }
     LONGSPAN_ASSIGN_OR_RETURN(result.prompt, tokenizer->Encode(*request.prompt, EncodeOptions()));
+  } else if (request.conversation) {
+    if (chat == nullptr) {
+      return absl::FailedPreconditionError("this model brings no tokenizer; give the prompt as token ids");
+    }
+    LONGSPAN_ASSIGN_OR_RETURN(const std::string text, chat->Render(json::parse(*request.conversation), now));
+    LONGSPAN_ASSIGN_OR_RETURN(result.prompt, chat->Encode(text));
   } else {
     result.prompt = request.token_ids;
   }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <ctime>
 #include <utility>
 #include <vector>
 
@@ -17,6 +18,7 @@
 #include "launcher/generation_report.h"
 #include "launcher/interrupts.h"
 #include "launcher/text_files.h"
+#include "runtime/chat/chat_template.h"
 #include "runtime/engine/engine.h"
 #include "runtime/tokenizer/tokenizer.h"
 
@@ -50,6 +52,7 @@ class GenerateProgram final : public GroupProgram {
   bool IsRequestFile() const { return options_.prompt_file && options_.prompt_file->ends_with(".jsonl"); }
   absl::StatusOr<std::vector<GenerationRequest>> ReadRequests() const;
   absl::Status CreateTokenizer(const ModelSource& source, const std::vector<GenerationRequest>& requests);
+  absl::Status CreateChatTemplate(const ModelSource& source, const std::vector<GenerationRequest>& requests);
   void Submit(Engine& engine, const std::vector<int32_t>& eos_token_ids);
   // Steps until all is done or somebody interrupts; an error means that the group is unusable.
   absl::Status RunSteps(Engine& engine, Group& group, double load_s);
@@ -65,6 +68,7 @@ class GenerateProgram final : public GroupProgram {
   bool streams_ = false;  // text as it comes, in place of objects
   const SteadyClock clock_;
   std::unique_ptr<Tokenizer> tokenizer_;  // null when the model has none that we know
+  std::optional<ChatTemplate> chat_;      // when there is a conversation
   std::vector<Item> items_;
   size_t printed_ = 0;               // items whose objects are out
   absl::Status output_;              // the first error of standard output
@@ -86,9 +90,17 @@ absl::StatusOr<std::vector<GenerationRequest>> GenerateProgram::ReadRequests() c
     request.prompt = options_.prompt;
   } else {
     LONGSPAN_ASSIGN_OR_RETURN(std::string text, ReadTextFile(*options_.prompt_file));
-    if (IsRequestFile()) return ParseRequestLines(text, *options_.prompt_file, request);
+    if (IsRequestFile()) {
+      LONGSPAN_ASSIGN_OR_RETURN(std::vector<GenerationRequest> requests,
+                                ParseRequestLines(text, *options_.prompt_file, request));
+      for (GenerationRequest& line : requests) {
+        if (options_.chat && line.prompt) AskAsUser(&line);
+      }
+      return requests;
+    }
     request.prompt = std::move(text);
   }
+  if (options_.chat) AskAsUser(&request);
   return std::vector<GenerationRequest>{std::move(request)};
 }
 
@@ -100,7 +112,7 @@ absl::Status GenerateProgram::CreateTokenizer(const ModelSource& source,
     return absl::OkStatus();
   }
   const bool needed = std::any_of(requests.begin(), requests.end(), [](const GenerationRequest& request) {
-    return request.prompt.has_value() || !request.stop.empty();
+    return request.prompt.has_value() || request.conversation.has_value() || !request.stop.empty();
   });
   const std::string reason(tokenizer.status().message());
   if (needed)
@@ -109,14 +121,41 @@ absl::Status GenerateProgram::CreateTokenizer(const ModelSource& source,
   return absl::OkStatus();
 }
 
+absl::Status GenerateProgram::CreateChatTemplate(const ModelSource& source,
+                                                 const std::vector<GenerationRequest>& requests) {
+  const bool needed = std::any_of(requests.begin(), requests.end(), [](const GenerationRequest& request) {
+    return request.conversation.has_value();
+  });
+  if (!needed) return absl::OkStatus();
+  LONGSPAN_ASSIGN_OR_RETURN(chat_, ChatTemplate::Create(source, tokenizer_.get()));
+  if (!chat_->from_model()) {
+    spdlog::warn(
+        "the model brings no chat template, so it may not have learned to answer: the conversation is "
+        "written as plain "
+        "lines, \"User: ...\" and \"Assistant: ...\"");
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<int64_t> GenerateProgram::Prepare(const ModelSource& source) {
   LONGSPAN_ASSIGN_OR_RETURN(std::vector<GenerationRequest> requests, ReadRequests());
   LONGSPAN_RETURN_IF_ERROR(CreateTokenizer(source, requests));
+  LONGSPAN_RETURN_IF_ERROR(CreateChatTemplate(source, requests));
+  const std::time_t time = std::time(nullptr);
+  std::tm now{};
+  localtime_r(&time, &now);
   for (GenerationRequest& asked : requests) {
-    LONGSPAN_ASSIGN_OR_RETURN(Request request, ToEngineRequest(asked, tokenizer_.get()));
+    absl::StatusOr<Request> request =
+        ToEngineRequest(asked, tokenizer_.get(), chat_.has_value() ? &*chat_ : nullptr, now);
     Item& item = items_.emplace_back();
     item.asked = std::move(asked);
-    item.request = std::move(request);
+    if (request.ok()) {
+      item.request = *std::move(request);
+    } else if (IsRequestFile()) {
+      item.refusal = request.status();
+    } else {
+      return request.status();
+    }
   }
   // A file's requests are refused one by one, later.
   if (!IsRequestFile()) {
@@ -128,11 +167,13 @@ absl::StatusOr<int64_t> GenerateProgram::Prepare(const ModelSource& source) {
 
 void GenerateProgram::Submit(Engine& engine, const std::vector<int32_t>& eos_token_ids) {
   for (Item& item : items_) {
+    if (!item.refusal.ok()) continue;
     GenerationOptions generation;
     generation.prompt = item.request.prompt;
     generation.stop = item.asked.stop;
     if (!item.request.ignore_eos) generation.eos_token_ids = eos_token_ids;
     generation.digest = !streams_;
+    if (item.asked.logprobs) generation.logprobs = static_cast<size_t>(*item.asked.logprobs);
     if (streams_) generation.on_text = [this](std::string_view text) { Print(text); };
     if (options_.account) generation.on_token = [this, &engine] { SampleKvUse(engine.blocks()); };
     item.generation = std::make_unique<Generation>(std::move(generation), tokenizer_.get(), clock_);

@@ -16,6 +16,7 @@ struct GenerateOptions {
   ModelOptions model;
   // One of them is there.
   std::optional<std::string> prompt, prompt_file, token_ids;
+  bool chat = false;          // prompts are what a user says
   GenerationRequest request;  // all but the prompt: of the one request, or what lines of a file do not say
   bool json = false;
   bool account = false;

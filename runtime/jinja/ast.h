@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -17,8 +18,6 @@ using ExpressionPtr = std::unique_ptr<Expression>;
 struct ArgumentList {
   std::vector<ExpressionPtr> positional;
   std::vector<std::pair<std::string, ExpressionPtr>> keywords;
-  ExpressionPtr more_positional;  // *expression, or null
-  ExpressionPtr more_keywords;    // **expression, or null
 };
 
 struct Expression {
@@ -29,7 +28,7 @@ struct Expression {
     kItem,         // operand[operand]
     kSlice,        // operand[operand:operand:operand], absent ones the constant None
     kCall,         // operand(arguments)
-    kFilter,       // operand | name(arguments); without an operand in the head of a block
+    kFilter,       // operand | name(arguments)
     kTest,         // operand is name(arguments)
     kNot,          // of one operand
     kNegative,     // of one operand
@@ -58,16 +57,15 @@ struct Expression {
 struct Statement;
 using Block = std::vector<std::unique_ptr<Statement>>;
 
-// A macro, or the body of a call block.
 struct MacroDefinition {
   std::string name;
   std::vector<std::string> parameters;
   std::vector<ExpressionPtr> defaults;  // of the last parameters
-  bool uses_varargs = false;            // these names are read in the body
-  bool uses_kwargs = false;
-  bool uses_caller = false;
   Block body;
 };
+
+// The variable that holds what the body of a block printed; no template can write this name.
+inline constexpr std::string_view kBlockText = "block text";
 
 struct Statement {
   enum class Kind : uint8_t {
@@ -76,11 +74,9 @@ struct Statement {
     kIf,           // `branches`, the last perhaps without a condition
     kFor,          // target in value if condition: body, else otherwise
     kSet,          // target = value
-    kSetBlock,     // target = body, through the filters of `value` if any
+    kSetBlock,     // target = `value`, which reads kBlockText
+    kFilterBlock,  // `value`, which reads kBlockText
     kMacro,        // `macro`
-    kCallBlock,    // `value` is the call, `macro` its caller
-    kFilterBlock,  // body through the filters of `value`
-    kWith,         // assignments, then body
     kScope,        // body with variables of its own
     kBreak,
     kContinue,
@@ -99,7 +95,6 @@ struct Statement {
   Block body;
   Block otherwise;
   std::vector<Branch> branches;
-  std::vector<std::pair<ExpressionPtr, ExpressionPtr>> assignments;
   std::unique_ptr<MacroDefinition> macro;
 };
 

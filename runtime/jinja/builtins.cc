@@ -29,40 +29,22 @@ Value Range(Call& call) {
   return MakeSequence(Sequence::Type::kRange, std::move(items));
 }
 
-// The arguments of dict and of namespace, as pairs of key and value.
-std::vector<std::pair<Value, Value>> Pairs(Call& call) {
-  std::vector<std::pair<Value, Value>> pairs;
-  if (call.arguments.positional.size() > 1) Fail({call.function, " takes at most one argument by position"});
-  for (const Value& source : call.arguments.positional) {
-    RequireDefined(source);
-    if (const Dict* dict = source.AsDict()) {
-      call.meter.ChargeItems(2 * dict->items.size());
-      pairs = dict->items;
-      continue;
-    }
-    for (const Value& item : Items(call.meter, source)) {
-      std::vector<Value> pair = Items(call.meter, item);
-      if (pair.size() != 2) Fail({call.function, " takes pairs of a key and a value"});
-      pairs.emplace_back(std::move(pair[0]), std::move(pair[1]));
-    }
-  }
-  for (auto& [name, value] : call.arguments.keywords) pairs.emplace_back(name, std::move(value));
-  return pairs;
-}
-
 Value MakeDict(Call& call) {
   DictBuilder dict(&call.meter);
-  for (auto& [key, value] : Pairs(call)) dict.Set(std::move(key), std::move(value));
+  for (const Value& source : call.arguments.positional) {
+    if (source.AsDict() == nullptr)
+      Unsupported({"dict of pairs is not supported: give it a dict or keywords"});
+    for (const auto& [key, value] : source.AsDict()->items) dict.Set(key, value);
+  }
+  for (auto& [name, value] : call.arguments.keywords) dict.Set(name, std::move(value));
   return dict.Build();
 }
 
 Value MakeNamespace(Call& call) {
+  if (!call.arguments.positional.empty())
+    Unsupported({"namespace of a dict is not supported: give it keywords"});
   Value result = call.interpreter.NewNamespace();
-  for (auto& [key, value] : Pairs(call)) {
-    const Text* name = key.AsText();
-    if (name == nullptr) Fail({"an attribute of a namespace has a string as its name"});
-    result.AsNamespace()->Set(name->text, std::move(value));
-  }
+  for (auto& [name, value] : call.arguments.keywords) result.AsNamespace()->Set(name, std::move(value));
   return result;
 }
 

@@ -35,7 +35,9 @@ struct Call {
   const Value& operator[](size_t i) const { return *bound[i]; }
   // Typed access; fail for other types. For the optional ones, None counts as absent.
   Int Integer(size_t i, Int absent) const;
-  Int OptionalInteger(size_t i, Int absent) const { return Has(i) && bound[i]->IsNone() ? absent : Integer(i, absent); }
+  Int OptionalInteger(size_t i, Int absent) const {
+    return Has(i) && bound[i]->IsNone() ? absent : Integer(i, absent);
+  }
   std::string_view String(size_t i) const;
   std::optional<std::string_view> OptionalString(size_t i) const;
   bool Flag(size_t i, bool absent) const { return Has(i) ? Truth(*bound[i]) : absent; }

@@ -1,11 +1,10 @@
 // The filters of `x | filter`.
 #include <algorithm>
-#include <cerrno>
 #include <cmath>
 #include <cstdlib>
 #include <functional>
 
-#include "absl/container/flat_hash_set.h"
+#include "absl/strings/numbers.h"
 #include "runtime/jinja/builtins.h"
 #include "runtime/jinja/format.h"
 #include "runtime/jinja/interpreter.h"
@@ -18,27 +17,37 @@ namespace {
 
 // Strings
 
-// What is filtered as a string; a string keeps its mark of safety.
-Text SoftText(Call& call) {
-  if (const Text* text = call.self.AsText()) return *text;
-  return {Print(call.meter, call.self), false};
-}
-
 template <std::string (*recase)(std::string_view)>
 Value Recase(Call& call) {
-  const Text text = SoftText(call);
-  return Value(recase(text.text), text.safe);
+  return recase(Print(call.meter, call.self));
 }
 
 Value Trim(Call& call) {
-  const Text text = SoftText(call);
+  const std::string text = Print(call.meter, call.self);
   const std::optional<std::string_view> characters = call.OptionalString(0);
-  return Value(std::string(StripRight(StripLeft(text.text, characters), characters)), text.safe);
+  return StripRight(StripLeft(text, characters), characters);
+}
+
+// Marks the text as safe, once it is escaped if it was not safe.
+template <bool escape>
+Value MakeSafe(Call& call) {
+  const Text* text = call.self.AsText();
+  std::string printed = Print(call.meter, call.self);
+  const bool escapes = escape && (text == nullptr || !text->safe);
+  return Value(escapes ? EscapeHtml(printed) : std::move(printed), /*safe=*/true);
 }
 
 Value Replace(Call& call) {
   return ReplaceText(call.meter, Print(call.meter, call.self), call.Printed(0), call.Printed(1),
                      static_cast<int64_t>(call.OptionalInteger(2, -1)));
+}
+
+// An argument that is a text, or a number of spaces.
+std::string Indentation(Call& call, size_t i, Int absent) {
+  if (call.Has(i) && call[i].IsString()) return std::string(call.String(i));
+  const auto width = static_cast<size_t>(std::max<Int>(call.Integer(i, absent), 0));
+  call.meter.Charge(width);
+  return std::string(width, ' ');
 }
 
 Value Indent(Call& call) {
@@ -47,10 +56,7 @@ Value Indent(Call& call) {
     RequireDefined(call.self);
     Fail({"indent needs a string, not a ", TypeName(call.self)});
   }
-  const bool by_text = call.Has(0) && call[0].IsString();
-  const std::string indent = by_text ? std::string(call.String(0))
-                                     : Pad(call.meter, "", static_cast<int64_t>(call.Integer(0, 4)), " ",
-                                           /*right=*/true, /*left=*/false);
+  const std::string indent = Indentation(call, 0, 4);
   const bool first = call.Flag(1, false), blank = call.Flag(2, false);
   const std::string with_newline = text->text + "\n";
   std::string result;
@@ -64,46 +70,19 @@ Value Indent(Call& call) {
     at_first = false;
     result += line;
   }
-  return Value(std::move(result), text->safe);
-}
-
-Value Escape(Call& call) {
-  const Text text = SoftText(call);
-  return Value(text.safe ? text.text : EscapeHtml(text.text), /*safe=*/true);
-}
-
-Value CountWords(Call& call) {
-  const std::string text = SoftText(call).text;
-  Int words = 0;
-  bool inside = false;
-  for (size_t at = 0; at < text.size();) {
-    const size_t length = CharacterLength(text, at);
-    const std::string_view character = std::string_view(text).substr(at, length);
-    const bool in_word = character == "_" || AllAreAlphanumeric(character);
-    if (in_word && !inside) ++words;
-    inside = in_word;
-    at += length;
-  }
-  return words;
+  return result;
 }
 
 Value Format(Call& call) {
-  const Text text = SoftText(call);
-  if (call.arguments.keywords.empty())
-    return FormatPercent(call.meter, text, MakeTuple(call.arguments.positional));
-  if (!call.arguments.positional.empty()) Fail({"format takes arguments by position or by name, not both"});
-  DictBuilder dict(&call.meter);
-  for (const auto& [name, value] : call.arguments.keywords) dict.Set(name, value);
-  return FormatPercent(call.meter, text, dict.Build());
+  if (!call.arguments.keywords.empty()) Unsupported({"format with values by name is not supported"});
+  return FormatPercent(call.meter, Print(call.meter, call.self), MakeTuple(call.arguments.positional));
 }
 
 Value WriteJson(Call& call) {
   JsonStyle style;
   style.ensure_ascii = call.Flag(0, false);
   if (call.Has(1) && !call[1].IsNone()) {
-    style.indent = call[1].IsString() ? std::string(call.String(1))
-                                      : Pad(call.meter, "", static_cast<int64_t>(call.Integer(1, 0)), " ",
-                                            /*right=*/true, /*left=*/false);
+    style.indent = Indentation(call, 1, 0);
     style.item_separator = std::string(1, ',');  // GCC 12 warns of a plain literal
   }
   if (call.Has(2) && !call[2].IsNone()) {
@@ -120,65 +99,22 @@ Value WriteJson(Call& call) {
 
 // Numbers
 
-// The number that begins and ends a text, as Python's float(); nothing when it is none.
+// Of a text in decimal notation, as Python's float().
 std::optional<double> ParseFloat(std::string_view text) {
-  std::string digits;
-  text = StripRight(StripLeft(text));
-  for (size_t i = 0; i < text.size(); ++i) {
-    const bool between = i > 0 && i + 1 < text.size() &&
-                         std::isdigit(static_cast<unsigned char>(text[i - 1])) != 0 &&
-                         std::isdigit(static_cast<unsigned char>(text[i + 1])) != 0;
-    if (text[i] == '_' && between) continue;
-    digits += text[i];
-  }
-  const std::string lower = Lower(digits);
-  const std::string_view bare =
-      std::string_view(lower).substr(lower.starts_with('+') || lower.starts_with('-') ? 1 : 0);
-  const bool special = bare == "inf" || bare == "infinity" || bare == "nan";
-  if (!special && bare.find_first_not_of("0123456789.e+-") != bare.npos) return std::nullopt;
+  const std::string digits(StripRight(StripLeft(text)));
+  if (digits.find_first_not_of("0123456789.e+-E") != digits.npos) return std::nullopt;
   char* end = nullptr;
   const double number = std::strtod(digits.c_str(), &end);
   if (digits.empty() || *end != '\0') return std::nullopt;
   return number;
 }
 
-// As Python's int(text, base).
-std::optional<Int> ParseInt(std::string_view text, Int base) {
+// Of a text in decimal notation, as Python's int().
+std::optional<Int> ParseInt(std::string_view text) {
   text = StripRight(StripLeft(text));
-  const bool negative = text.starts_with('-');
-  if (negative || text.starts_with('+')) text.remove_prefix(1);
-  const auto has_prefix = [&](char kind) {
-    return text.size() > 1 && text[0] == '0' && (text[1] | 0x20) == kind;
-  };
-  for (const auto& [kind, prefix_base] : {std::pair('x', 16), std::pair('o', 8), std::pair('b', 2)}) {
-    if (has_prefix(kind) && (base == prefix_base || base == 0)) {
-      base = prefix_base;
-      text.remove_prefix(text.size() > 2 && text[2] == '_' ? 3 : 2);
-    }
-  }
-  if (base == 0) {
-    if (text.size() > 1 && text[0] == '0' && text.find_first_not_of("0_") != text.npos) return std::nullopt;
-    base = 10;
-  }
-  if (base < 2 || base > 36) Fail({"int takes a base from 2 to 36, or 0"});
-  Int number = 0;
-  bool after_digit = false;
-  for (const char c : text) {
-    if (c == '_' && after_digit) {
-      after_digit = false;
-      continue;
-    }
-    const char lower = static_cast<char>(c | 0x20);
-    const int digit = c >= '0' && c <= '9' ? c - '0' : lower >= 'a' && lower <= 'z' ? lower - 'a' + 10 : 99;
-    if (digit >= base) return std::nullopt;
-    after_digit = true;
-    if (__builtin_mul_overflow(number, base, &number) ||
-        __builtin_add_overflow(number, Int{digit}, &number)) {
-      Fail({"a number is too large"});
-    }
-  }
-  if (!after_digit) return std::nullopt;
-  return negative ? -number : number;
+  int64_t number = 0;
+  if (!absl::SimpleAtoi(absl::string_view(text.data(), text.size()), &number)) return std::nullopt;
+  return Int{number};
 }
 
 std::optional<Int> Truncate(double number) {
@@ -193,7 +129,7 @@ Value ToInt(Call& call) {
   std::optional<Int> number;
   Int integer = 0;
   if (const Text* text = call.self.AsText()) {
-    number = ParseInt(text->text, call.Integer(1, 10));
+    number = ParseInt(text->text);
     if (!number) {
       if (const std::optional<double> real = ParseFloat(text->text)) number = Truncate(*real);
     }
@@ -237,17 +173,9 @@ Value Round(Call& call) {
     Fail({"round needs a number, not a ", TypeName(call.self)});
   }
   const Int places = call.Integer(0, 0);
-  const std::string_view method = call.OptionalString(1).value_or("common");
-  if (places < 0) Unsupported({"round takes no negative precision"});
-  if (method == "common") {
-    if (!call.self.Is<double>()) return Confirm(call.self);
-    return RoundTo(AsDouble(call.self), places);
-  }
-  if (method != "ceil" && method != "floor") Fail({"round knows the methods common, ceil and floor"});
-  const double scale = std::pow(10.0, static_cast<double>(places));
-  const double scaled = AsDouble(call.self) * scale;
-  if (!std::isfinite(scaled)) Fail({"round needs a finite number"});
-  return (method == "ceil" ? std::ceil(scaled) : std::floor(scaled)) / scale;
+  if (places < 0) Unsupported({"a negative precision of round is not supported"});
+  if (!call.self.Is<double>()) return Confirm(call.self);
+  return RoundTo(AsDouble(call.self), places);
 }
 
 // Items
@@ -258,8 +186,7 @@ Value Attribute(Meter& meter, Value item, const Value& attribute, const Value& a
   std::vector<Value> parts;
   if (const Text* text = attribute.AsText()) {
     for (const std::string_view part : Split(text->text, ".", -1, /*from_right=*/false)) {
-      const std::optional<Int> index =
-          AllAre(part, CharacterClass::kDecimal) ? ParseInt(part, 10) : std::optional<Int>();
+      const std::optional<Int> index = ParseInt(part);
       parts.push_back(index ? Value(*index) : Value(part));
     }
   } else {
@@ -273,20 +200,6 @@ Value Attribute(Meter& meter, Value item, const Value& attribute, const Value& a
 }
 
 Value IgnoreCase(const Value& value) { return value.IsString() ? Value(Lower(value.AsText()->text)) : value; }
-
-// What items are compared by: an attribute, or several with commas, perhaps without regard to case.
-Value SortKey(Meter& meter, const Value& item, const Value& attribute, bool case_sensitive) {
-  std::vector<Value> keys;
-  if (const Text* text = attribute.AsText()) {
-    for (const std::string_view part : Split(text->text, ",", -1, /*from_right=*/false)) {
-      keys.push_back(Attribute(meter, item, part));
-    }
-  } else {
-    keys.push_back(Attribute(meter, item, attribute));
-  }
-  if (!case_sensitive) std::transform(keys.begin(), keys.end(), keys.begin(), IgnoreCase);
-  return MakeTuple(std::move(keys));
-}
 
 std::vector<Value> SortBy(Meter& meter, std::vector<Value> items, std::vector<Value> keys, bool reverse) {
   std::vector<size_t> order(items.size());
@@ -303,7 +216,9 @@ Value Sort(Call& call) {
   std::vector<Value> items = Items(call.meter, call.self);
   std::vector<Value> keys;
   for (const Value& item : items) {
-    keys.push_back(SortKey(call.meter, item, call.Has(2) ? call[2] : Value(), call.Flag(1, false)));
+    const Value key = Attribute(call.meter, item, call.Has(2) ? call[2] : Value());
+    keys.push_back(
+        MakeTuple({call.Flag(1, false) ? key : IgnoreCase(key)}));  // tuples order even undefined values
   }
   return MakeList(SortBy(call.meter, std::move(items), std::move(keys), call.Flag(0, false)));
 }
@@ -326,22 +241,16 @@ Value SortDict(Call& call) {
 }
 
 Value Unique(Call& call) {
-  absl::flat_hash_set<std::string> texts;
-  std::vector<Value> others, chosen;
+  std::vector<Value> keys, chosen;
   for (const Value& item : Items(call.meter, call.self)) {
     Value key = Attribute(call.meter, item, call.Has(1) ? call[1] : Value());
     if (!call.Flag(0, false)) key = IgnoreCase(key);
-    if (const Text* text = key.AsText()) {
-      if (!texts.insert(text->text).second) continue;
-    } else {
-      RequireHashable(key);
-      call.meter.ChargeItems(others.size());
-      if (std::any_of(others.begin(), others.end(),
-                      [&](const Value& other) { return Equal(call.meter, other, key); })) {
-        continue;
-      }
-      others.push_back(key);
-    }
+    RequireHashable(key);
+    call.meter.ChargeItems(keys.size());
+    const bool known = std::any_of(keys.begin(), keys.end(),
+                                   [&](const Value& other) { return Equal(call.meter, other, key); });
+    if (known) continue;
+    keys.push_back(std::move(key));
     chosen.push_back(item);
   }
   return MakeIterator(std::move(chosen));
@@ -411,7 +320,7 @@ Value Reverse(Call& call) {
   if (const Text* text = call.self.AsText()) {
     std::u32string code_points = ToCodePoints(text->text);
     std::reverse(code_points.begin(), code_points.end());
-    return Value(ToUtf8(code_points), text->safe);
+    return ToUtf8(code_points);
   }
   const bool iterator = call.self.AsIterator() != nullptr || call.self.IsUndefined();
   std::vector<Value> items = Items(call.meter, call.self);
@@ -436,7 +345,8 @@ Value CountItems(Call& call) {
   return length;
 }
 
-// What map, select and the like walk over: nothing where the value counts as false, even where it has no items.
+// What map, select and the like walk over: nothing where the value counts as false, even where it has no
+// items.
 std::vector<Value> ItemsIfAny(Call& call) {
   return Truth(call.self) ? Items(call.meter, call.self) : std::vector<Value>();
 }
@@ -502,27 +412,18 @@ Value Default(Call& call) {
 
 constexpr Builtin kFilters[] = {
     {"abs", "", Absolute},
-    {"attr", "name", [](Call& call) { return GetMember(call.self, call.String(0)); }},
     {"capitalize", "", Recase<Capitalize>},
-    {"center", "width?",
-     [](Call& call) -> Value {
-       const Text text = SoftText(call);
-       return Value(Pad(call.meter, text.text, static_cast<int64_t>(call.Integer(0, 80)), " ", true, true),
-                    text.safe);
-     }},
     {"count", "", CountItems},
     {"d", "default_value? boolean?", Default},
     {"default", "default_value? boolean?", Default},
     {"dictsort", "case_sensitive? by? reverse?", SortDict},
-    {"e", "", Escape},
-    {"escape", "", Escape},
+    {"e", "", MakeSafe<true>},
+    {"escape", "", MakeSafe<true>},
     {"first", "", First},
     {"float", "default?", ToFloat},
-    {"forceescape", "",
-     [](Call& call) -> Value { return Value(EscapeHtml(Print(call.meter, call.self)), /*safe=*/true); }},
     {"format", "*", Format},
     {"indent", "width? first? blank?", Indent},
-    {"int", "default? base?", ToInt},
+    {"int", "default?", ToInt},
     {"items", "", DictItems},
     {"join", "d? attribute?", Join},
     {"last", "", Last},
@@ -536,20 +437,18 @@ constexpr Builtin kFilters[] = {
     {"rejectattr", "*", Select<false, true>},
     {"replace", "old new count?", Replace},
     {"reverse", "", Reverse},
-    {"round", "precision? method?", Round},
-    {"safe", "", [](Call& call) -> Value { return Value(Print(call.meter, call.self), /*safe=*/true); }},
+    {"round", "precision?", Round},
+    {"safe", "", MakeSafe<false>},
     {"select", "*", Select<true, false>},
     {"selectattr", "*", Select<true, true>},
     {"sort", "reverse? case_sensitive? attribute?", Sort},
-    {"string", "",
-     [](Call& call) -> Value { return Value(Value::Data(std::make_shared<const Text>(SoftText(call)))); }},
+    {"string", "", [](Call& call) -> Value { return Print(call.meter, call.self); }},
     {"sum", "attribute? start?", Sum},
-    {"title", "", [](Call& call) -> Value { return TitleWords(SoftText(call).text); }},
+    {"title", "", [](Call& call) -> Value { return TitleWords(Print(call.meter, call.self)); }},
     {"tojson", "ensure_ascii? indent? separators? sort_keys?", WriteJson},
     {"trim", "chars?", Trim},
     {"unique", "case_sensitive? attribute?", Unique},
     {"upper", "", Recase<Upper>},
-    {"wordcount", "", CountWords},
 };
 
 }  // namespace

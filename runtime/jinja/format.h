@@ -1,4 +1,4 @@
-// Python's two ways to fill values into a string, as far as templates need them.
+// Python's two ways to fill values into a string, as far as templates use them: "%s" % x and "{}".format(x).
 #pragma once
 
 #include <string_view>
@@ -8,12 +8,9 @@
 
 namespace longspan::jinja {
 
-// text % values: conversions s r d i x X o e f g c and %%, with flags, width and precision, of a tuple's
-// items, a dict's (%(name)s), or one value.
-Value FormatPercent(Meter& meter, const Text& text, const Value& values);
-
-// text.format(...): {}, {0}, {name}, with .attribute and [item] after them; {{ and }}. Conversions and format
-// specifications, as {!r} and {:>8}, are Unimplemented errors.
-Value FormatBraces(Meter& meter, const Text& text, const Arguments& arguments);
+// Knows %s, %d and %%. `values` is a tuple, or else the one value.
+Value FormatPercent(Meter& meter, std::string_view text, const Value& values);
+// Knows {}, {0}, {name}, {{ and }}.
+Value FormatBraces(Meter& meter, std::string_view text, const Arguments& arguments);
 
 }  // namespace longspan::jinja

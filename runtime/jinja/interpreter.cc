@@ -129,22 +129,10 @@ void Interpreter::BindParameters(const MacroDefinition& definition, Arguments ar
     }
     scope_->Set(name, std::move(value));
   }
-  if (definition.uses_caller) {
-    Value caller = MakeUndefined("there is no caller: the macro was not called with a call block");
-    take_keyword("caller", &caller);
-    scope_->Set("caller", std::move(caller));
-  }
-  if (definition.uses_kwargs) {
-    DictBuilder dict(&meter_);
-    for (auto& [name, value] : arguments.keywords) dict.Set(name, std::move(value));
-    scope_->Set("kwargs", dict.Build());
-  } else if (!arguments.keywords.empty()) {
+  if (!arguments.keywords.empty()) {
     Fail({"macro '", definition.name, "' has no parameter '", arguments.keywords[0].first, "'"});
   }
-  if (definition.uses_varargs) {
-    const auto rest = arguments.positional.begin() + static_cast<ptrdiff_t>(given);
-    scope_->Set("varargs", MakeTuple({rest, arguments.positional.end()}));
-  } else if (arguments.positional.size() > count) {
+  if (arguments.positional.size() > count) {
     Fail({"macro '", definition.name, "' takes at most ", std::to_string(count), " arguments"});
   }
 }
@@ -205,30 +193,9 @@ std::vector<Value> Interpreter::EvaluateAll(const std::vector<ExpressionPtr>& ex
 Arguments Interpreter::EvaluateArguments(const ArgumentList& list) {
   Arguments arguments;
   arguments.positional = EvaluateAll(list.positional);
-  if (list.more_positional != nullptr) {
-    for (Value& item : Items(meter_, Evaluate(*list.more_positional))) {
-      arguments.positional.push_back(std::move(item));
-    }
-  }
   for (const auto& [name, expression] : list.keywords)
     arguments.keywords.emplace_back(name, Evaluate(*expression));
-  if (list.more_keywords != nullptr) {
-    const Value more = Evaluate(*list.more_keywords);
-    const Dict* dict = more.AsDict();
-    if (dict == nullptr) Fail({"what follows ** must be a dict, not a ", TypeName(more)});
-    meter_.ChargeItems(dict->items.size());
-    for (const auto& [key, value] : dict->items) {
-      const Text* name = key.AsText();
-      if (name == nullptr) Fail({"a dict after ** must have strings as keys"});
-      arguments.keywords.emplace_back(name->text, value);
-    }
-  }
   return arguments;
-}
-
-Value Interpreter::EvaluateBlockFilter(const Expression& filter, Value subject) {
-  if (!filter.operands.empty()) subject = EvaluateBlockFilter(*filter.operands[0], std::move(subject));
-  return CallFilter(filter.name, subject, EvaluateArguments(filter.arguments));
 }
 
 Value Interpreter::Evaluate(const Expression& expression) {
@@ -355,29 +322,23 @@ Interpreter::Flow Interpreter::Execute(const Statement& statement) {
     case Statement::Kind::kSet:
       Assign(*statement.target, Evaluate(*statement.value));
       break;
-    case Statement::Kind::kSetBlock: {
+    case Statement::Kind::kSetBlock:
+    case Statement::Kind::kFilterBlock: {
       Flow flow;
-      Value value = Capture(statement.body, &flow);
+      std::string text = Capture(statement.body, &flow);
       if (flow != Flow::kNext) return flow;
-      if (statement.value != nullptr) value = EvaluateBlockFilter(*statement.value, std::move(value));
-      Assign(*statement.target, std::move(value));
+      scope_->Set(kBlockText, std::move(text));
+      Value value = Evaluate(*statement.value);
+      if (statement.kind == Statement::Kind::kFilterBlock) {
+        Write(Print(meter_, value));
+      } else {
+        Assign(*statement.target, std::move(value));
+      }
       break;
     }
     case Statement::Kind::kMacro:
       scope_->Set(statement.macro->name, DefineMacro(*statement.macro));
       break;
-    case Statement::Kind::kCallBlock:
-      ExecuteCallBlock(statement);
-      break;
-    case Statement::Kind::kFilterBlock: {
-      Flow flow;
-      Value value = Capture(statement.body, &flow);
-      if (flow != Flow::kNext) return flow;
-      Write(Print(meter_, EvaluateBlockFilter(*statement.value, std::move(value))));
-      break;
-    }
-    case Statement::Kind::kWith:
-      return ExecuteWith(statement);
     case Statement::Kind::kScope:
       return ExecuteInScope(statement.body);
     case Statement::Kind::kBreak:
@@ -426,29 +387,9 @@ Interpreter::Flow Interpreter::ExecuteFor(const Statement& statement) {
   return completed ? Flow::kNext : ExecuteInScope(statement.otherwise);
 }
 
-Interpreter::Flow Interpreter::ExecuteWith(const Statement& statement) {
-  const std::shared_ptr<Scope> outside = scope_;
-  auto inside = std::make_shared<Scope>();
-  inside->parent = outside;
-  for (const auto& [target, value] : statement.assignments) inside->Set(target->name, Evaluate(*value));
-  scope_ = inside;
-  const Flow flow = Execute(statement.body);
-  scope_ = outside;
-  return flow;
-}
-
 Value Interpreter::DefineMacro(const MacroDefinition& definition) {
   meter_.Charge(kScopeWork);
   return Value(Value::Data(static_cast<const Macro*>(&macros_.emplace_back(Macro{&definition, scope_}))));
-}
-
-void Interpreter::ExecuteCallBlock(const Statement& statement) {
-  const Value caller = DefineMacro(*statement.macro);
-  const Expression& call = *statement.value;
-  const Value callee = EvaluateOperand(call, 0);
-  Arguments arguments = EvaluateArguments(call.arguments);
-  arguments.keywords.emplace_back("caller", caller);
-  Write(Print(meter_, CallValue(callee, std::move(arguments))));
 }
 
 void Interpreter::Assign(const Expression& target, Value value) {

@@ -67,8 +67,6 @@ class Interpreter {
   Value EvaluateDict(const Expression& dict);
   std::vector<Value> EvaluateAll(const std::vector<ExpressionPtr>& expressions);
   Arguments EvaluateArguments(const ArgumentList& list);
-  // The filters of a block's head, on what the block printed.
-  Value EvaluateBlockFilter(const Expression& filter, Value subject);
 
   Value CallValue(const Value& callee, Arguments arguments);
   Value CallMacro(const Macro& macro, Arguments arguments);
@@ -79,8 +77,6 @@ class Interpreter {
   Flow Execute(const Statement& statement);
   Flow ExecuteIf(const Statement& statement);
   Flow ExecuteFor(const Statement& statement);
-  Flow ExecuteWith(const Statement& statement);
-  void ExecuteCallBlock(const Statement& statement);
   Flow ExecuteInScope(const Block& block);
   void Assign(const Expression& target, Value value);
   Value DefineMacro(const MacroDefinition& definition);

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <charconv>
-#include <optional>
 #include <utility>
 
 #include "runtime/jinja/text.h"
@@ -31,26 +30,8 @@ std::string NormalizeLineBreaks(std::string_view source) {
   return text;
 }
 
-// Digits of one base, with single underscores between them; the number of characters from `at`.
-size_t DigitRun(std::string_view text, size_t at, int base) {
-  const auto is_digit = [base](char c) {
-    const int value = IsDigit(c)             ? c - '0'
-                      : c >= 'a' && c <= 'f' ? c - 'a' + 10
-                      : c >= 'A' && c <= 'F' ? c - 'A' + 10
-                                             : 99;
-    return value < base;
-  };
-  size_t end = at;
-  while (end < text.size()) {
-    if (is_digit(text[end])) {
-      ++end;
-    } else if (text[end] == '_' && end > at && end + 1 < text.size() && is_digit(text[end + 1])) {
-      ++end;
-    } else {
-      break;
-    }
-  }
-  return end - at;
+size_t CountDigits(std::string_view text) {
+  return std::min(text.find_first_not_of("0123456789"), text.size());
 }
 
 class Lexer {
@@ -83,26 +64,6 @@ class Lexer {
 
   size_t SpaceAt(size_t at) const { return rest_.size() - at - StripLeft(rest_.substr(at)).size(); }
 
-  // `{%- raw -%}` at a place; its length, or 0. `sign` is the character after {%.
-  size_t RawTagAt(size_t at, std::string_view name, bool trims, char* sign) const {
-    if (!rest_.substr(at).starts_with("{%")) return 0;
-    size_t end = at + 2;
-    *sign = end < rest_.size() && (rest_[end] == '-' || rest_[end] == '+') ? rest_[end++] : '\0';
-    end += SpaceAt(end);
-    if (!rest_.substr(end).starts_with(name)) return 0;
-    end += name.size();
-    end += SpaceAt(end);
-    if (rest_.substr(end).starts_with("-%}")) {
-      end += 3;
-      return end + SpaceAt(end) - at;
-    }
-    if (trims && rest_.substr(end).starts_with("+%}")) return end + 3 - at;
-    if (!rest_.substr(end).starts_with("%}")) return 0;
-    end += 2;
-    if (trims && end < rest_.size() && rest_[end] == '\n') ++end;
-    return end - at;
-  }
-
   // Emits the data before a tag that begins at `tag` with this sign, without the white space that it takes.
   void Data(size_t tag, char sign, bool is_variable) {
     std::string_view data = rest_.substr(at_, tag - at_);
@@ -131,16 +92,9 @@ class Lexer {
       Advance(rest_.size() - at_);
       return;
     }
-    char sign = '\0';
-    if (const size_t raw = RawTagAt(tag, "raw", /*trims=*/false, &sign); raw > 0) {
-      Data(tag, sign, /*is_variable=*/false);
-      Advance(raw);
-      Raw();
-      return;
-    }
     const char kind = rest_[tag + 1];
     const char after = tag + 2 < rest_.size() ? rest_[tag + 2] : '\0';
-    sign = after == '-' || after == '+' ? after : '\0';
+    const char sign = after == '-' || after == '+' ? after : '\0';
     Data(tag, sign, kind == '{');
     if (kind == '#') {
       Comment(sign == '\0' ? 2 : 3);
@@ -149,18 +103,6 @@ class Lexer {
     Emit(kind == '{' ? TokenType::kVariableBegin : TokenType::kBlockBegin, "");
     Advance(sign == '\0' ? 2 : 3);
     Inside(kind == '{');
-  }
-
-  void Raw() {
-    for (size_t at = at_; (at = rest_.find("{%", at)) != rest_.npos; ++at) {
-      char sign = '\0';
-      if (const size_t end = RawTagAt(at, "endraw", /*trims=*/true, &sign); end > 0) {
-        Data(at, sign, /*is_variable=*/false);
-        Advance(end);
-        return;
-      }
-    }
-    Bad({"a raw block is not closed with endraw"});
   }
 
   void Comment(size_t begin_length) {
@@ -224,67 +166,38 @@ class Lexer {
   }
 
   void Number() {
-    if (const std::optional<size_t> length = FloatLength()) {
-      std::string digits;
-      std::copy_if(rest_.begin() + static_cast<ptrdiff_t>(at_),
-                   rest_.begin() + static_cast<ptrdiff_t>(at_ + *length), std::back_inserter(digits),
-                   [](char c) { return c != '_'; });
-      double number = 0;
-      if (std::from_chars(digits.data(), digits.data() + digits.size(), number).ec != std::errc()) {
-        Bad({"the number ", digits, " is out of range"});
+    size_t length = CountDigits(rest_.substr(at_));
+    bool is_float = false;
+    // After a dot stands an index: a.0.1
+    if (at_ == 0 || rest_[at_ - 1] != '.') {
+      if (rest_.substr(at_ + length).starts_with('.')) {
+        const size_t fraction = CountDigits(rest_.substr(at_ + length + 1));
+        is_float = fraction > 0;
+        length += is_float ? fraction + 1 : 0;
       }
-      Emit(TokenType::kNumber, digits, number);
-      Advance(*length);
-      return;
-    }
-    int base = 10;
-    size_t prefix = 0;
-    if (rest_[at_] == '0' && at_ + 1 < rest_.size()) {
-      const char kind = static_cast<char>(rest_[at_ + 1] | 0x20);
-      const int wanted = kind == 'x' ? 16 : kind == 'o' ? 8 : kind == 'b' ? 2 : 0;
-      const size_t underscore = at_ + 2 < rest_.size() && rest_[at_ + 2] == '_' ? 1 : 0;
-      if (wanted != 0 && DigitRun(rest_, at_ + 2 + underscore, wanted) > 0) {
-        base = wanted;
-        prefix = 2 + underscore;
+      if (const size_t exponent = ExponentLength(at_ + length); exponent > 0) {
+        is_float = true;
+        length += exponent;
       }
     }
-    const size_t length = DigitRun(rest_, at_ + prefix, base);
-    const std::string_view digits = rest_.substr(at_ + prefix, length);
-    Int number = 0;
-    for (const char c : digits) {
-      if (c == '_') continue;
-      const int digit = IsDigit(c) ? c - '0' : (c | 0x20) - 'a' + 10;
-      if (__builtin_mul_overflow(number, Int{base}, &number) ||
-          __builtin_add_overflow(number, Int{digit}, &number)) {
-        Bad({"the number ", digits, " is too large"});
-      }
-    }
-    if (base == 10 && digits.size() > 1 && digits[0] == '0' && number != 0) {
-      Bad({"the number ", digits, " begins with 0"});
-    }
-    Emit(TokenType::kNumber, digits, number);
-    Advance(prefix + length);
+    const std::string digits(rest_.substr(at_, length));
+    const char* const end = digits.data() + digits.size();
+    double real = 0;
+    int64_t whole = 0;
+    const auto parsed =
+        is_float ? std::from_chars(digits.data(), end, real) : std::from_chars(digits.data(), end, whole);
+    if (parsed.ec != std::errc()) Bad({"the number ", digits, " is too large"});
+    if (!is_float && digits[0] == '0' && whole != 0) Bad({"the number ", digits, " begins with 0"});
+    Emit(TokenType::kNumber, digits, is_float ? Value(real) : Value(whole));
+    Advance(length);
   }
 
-  // Of a number with a fraction or an exponent.
-  std::optional<size_t> FloatLength() const {
-    if (at_ > 0 && rest_[at_ - 1] == '.') return std::nullopt;
-    size_t end = at_ + DigitRun(rest_, at_, 10);
-    bool is_float = false;
-    if (end < rest_.size() && rest_[end] == '.') {
-      if (const size_t fraction = DigitRun(rest_, end + 1, 10); fraction > 0) {
-        end += 1 + fraction;
-        is_float = true;
-      }
-    }
-    if (end < rest_.size() && (rest_[end] | 0x20) == 'e') {
-      const size_t sign = end + 1 < rest_.size() && (rest_[end + 1] == '+' || rest_[end + 1] == '-') ? 1 : 0;
-      if (const size_t exponent = DigitRun(rest_, end + 1 + sign, 10); exponent > 0) {
-        end += 1 + sign + exponent;
-        is_float = true;
-      }
-    }
-    return is_float ? std::optional(end - at_) : std::nullopt;
+  size_t ExponentLength(size_t at) const {
+    std::string_view text = rest_.substr(at);
+    if (!text.starts_with('e') && !text.starts_with('E')) return 0;
+    const size_t sign = text.substr(1).starts_with('+') || text.substr(1).starts_with('-') ? 1 : 0;
+    const size_t digits = CountDigits(text.substr(1 + sign));
+    return digits == 0 ? 0 : 1 + sign + digits;
   }
 
   void String(char quote) {
@@ -307,18 +220,11 @@ class Lexer {
       constexpr std::string_view kLetters = "ntr\\'\"abfv";
       if (const size_t known = kLetters.find(c); known != kLetters.npos) {
         text += "\n\t\r\\'\"\a\b\f\v"[known];
-      } else if (c >= '0' && c <= '7') {
-        uint32_t code = 0;
-        size_t end = i;
-        while (end < literal.size() && end < i + 3 && literal[end] >= '0' && literal[end] <= '7') {
-          code = code * 8 + static_cast<uint32_t>(literal[end++] - '0');
-        }
-        AppendUtf8(code, &text);
-        i = end - 1;
       } else if (c == 'x' || c == 'u' || c == 'U') {
         i += AppendHex(literal, i + 1, c == 'x' ? 2 : c == 'u' ? 4 : 8, &text);
-      } else if (c == 'N') {
-        Bad({"a string names a character with \\N; write the character itself"});
+      } else if (c == 'N' || (c >= '0' && c <= '7')) {
+        Unsupported({"the escape \\", std::string_view(&c, 1), " in a string is not supported: use \\u"},
+                    line_);
       } else if (c != '\n') {
         text += '\\';
         text += c;

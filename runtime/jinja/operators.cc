@@ -11,7 +11,7 @@
 namespace longspan::jinja {
 namespace {
 
-constexpr std::string_view kSymbols[] = {"+", "-", "*", "/", "//", "%", "**"};
+constexpr std::string_view kSymbols[] = {"+", "-", "*", "/", "//", "%"};
 
 [[noreturn]] void WrongOperands(Operator op, const Value& a, const Value& b) {
   RequireDefined(a);
@@ -28,20 +28,6 @@ void RequireDivisor(bool zero) {
 
 Int FloorDivide(Int a, Int b) { return a / b - (a % b != 0 && (a < 0) != (b < 0) ? 1 : 0); }
 
-Value Power(Int base, Int exponent) {
-  if (exponent < 0) {
-    RequireDivisor(base == 0);
-    return std::pow(static_cast<double>(base), static_cast<double>(exponent));
-  }
-  if (base == 0 || base == 1) return exponent == 0 ? Int{1} : base;
-  if (base == -1) return exponent % 2 == 0 ? Int{1} : Int{-1};
-  Int result = 1;
-  for (; exponent > 0; --exponent) {
-    if (__builtin_mul_overflow(result, base, &result)) TooLarge();
-  }
-  return result;
-}
-
 Value CalculateIntegers(Operator op, Int a, Int b) {
   Int result = 0;
   switch (op) {
@@ -57,15 +43,12 @@ Value CalculateIntegers(Operator op, Int a, Int b) {
     case Operator::kDivide:
       RequireDivisor(b == 0);
       return static_cast<double>(a) / static_cast<double>(b);
-    case Operator::kFloorDivide:
-    case Operator::kModulo:
+    default:  // kFloorDivide and kModulo
       RequireDivisor(b == 0);
       // The one division that overflows.
       if (b == -1 && __builtin_sub_overflow(Int{0}, a, &result)) TooLarge();
       if (b == -1) return op == Operator::kModulo ? Int{0} : result;
       return op == Operator::kFloorDivide ? FloorDivide(a, b) : a - FloorDivide(a, b) * b;
-    default:
-      return Power(a, b);
   }
 }
 
@@ -80,8 +63,7 @@ Value CalculateFloats(Operator op, double a, double b) {
     case Operator::kDivide:
       RequireDivisor(b == 0);
       return a / b;
-    case Operator::kFloorDivide:
-    case Operator::kModulo: {
+    default: {  // kFloorDivide and kModulo
       RequireDivisor(b == 0);
       double remainder = std::fmod(a, b);
       double quotient = (a - remainder) / b;
@@ -94,17 +76,9 @@ Value CalculateFloats(Operator op, double a, double b) {
       const double floor = std::floor(quotient);
       return quotient - floor > 0.5 ? floor + 1 : floor;
     }
-    default: {
-      RequireDivisor(a == 0 && b < 0);
-      if (a < 0 && b != std::floor(b)) Fail({"a power of a negative number is not a real number"});
-      const double result = std::pow(a, b);
-      if (std::isinf(result) && !std::isinf(a) && !std::isinf(b)) TooLarge();
-      return result;
-    }
   }
 }
 
-// A string that was marked safe stays so, and takes others only escaped.
 Value AddTexts(Meter& meter, const Text& a, const Text& b) {
   meter.Charge(a.text.size() + b.text.size());
   if (a.safe == b.safe) return Value(a.text + b.text, a.safe);
@@ -119,7 +93,7 @@ Value Repeat(Meter& meter, const Value& value, Int count) {
     if (!text->text.empty()) {
       for (size_t i = 0; i < times; ++i) result += text->text;
     }
-    return Value(std::move(result), text->safe);
+    return result;
   }
   const Sequence& sequence = *value.AsSequence();
   meter.Charge(times, 16 * sequence.items.size());
@@ -254,7 +228,7 @@ Value Calculate(Meter& meter, Operator op, const Value& a, const Value& b) {
     if (IsRepeatable(a) && integer_b) return Repeat(meter, a, y);
     if (IsRepeatable(b) && integer_a) return Repeat(meter, b, x);
   }
-  if (op == Operator::kModulo && a.IsString()) return FormatPercent(meter, *a.AsText(), b);
+  if (op == Operator::kModulo && a.IsString()) return FormatPercent(meter, a.AsText()->text, b);
   WrongOperands(op, a, b);
 }
 
@@ -322,12 +296,6 @@ Value GetAttribute(const Value& value, std::string_view name) {
   return NoAttribute(value, name);
 }
 
-Value GetMember(const Value& value, std::string_view name) {
-  RequireDefined(value);
-  std::optional<Value> member = Member(value, name);
-  return member ? *std::move(member) : NoAttribute(value, name);
-}
-
 Value GetItem(Meter& meter, const Value& value, const Value& key) {
   RequireDefined(value);
   Int index = 0;
@@ -341,7 +309,7 @@ Value GetItem(Meter& meter, const Value& value, const Value& key) {
       meter.Charge(text->text.size());
       const std::u32string code_points = ToCodePoints(text->text);
       if (const auto place = PlaceOf(index, code_points.size())) {
-        return Value(ToUtf8({&code_points[*place], 1}), text->safe);
+        return ToUtf8({&code_points[*place], 1});
       }
     }
   }
@@ -350,15 +318,16 @@ Value GetItem(Meter& meter, const Value& value, const Value& key) {
     return NoAttribute(value, name->text);
   }
   const bool simple = key.IsNumber() || key.IsNone();
-  return MakeUndefined(Concatenate({"a ", TypeName(value), " has no element ",
-                                    simple ? Represent(meter, key) : Concatenate({"of type ", TypeName(key)})}));
+  return MakeUndefined(
+      Concatenate({"a ", TypeName(value), " has no element ",
+                   simple ? Represent(meter, key) : Concatenate({"of type ", TypeName(key)})}));
 }
 
 Value GetSlice(Meter& meter, const Value& value, const Value& start, const Value& stop, const Value& step) {
   if (const Text* text = value.AsText()) {
     meter.Charge(text->text.size());
     const std::u32string code_points = ToCodePoints(text->text);
-    return Value(ToUtf8(Pick(code_points, Select(start, stop, step, code_points.size()))), text->safe);
+    return ToUtf8(Pick(code_points, Select(start, stop, step, code_points.size())));
   }
   const Sequence* sequence = value.AsSequence();
   if (sequence != nullptr && sequence->has_items()) {

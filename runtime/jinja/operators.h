@@ -16,7 +16,6 @@ enum class Operator : uint8_t {
   kDivide,
   kFloorDivide,
   kModulo,
-  kPower,
   kEqual,
   kNotEqual,
   kLess,
@@ -27,7 +26,7 @@ enum class Operator : uint8_t {
   kNotIn,
 };
 
-// kAdd to kPower. A string's % formats.
+// kAdd to kModulo. A string's % formats.
 Value Calculate(Meter& meter, Operator op, const Value& a, const Value& b);
 Value Negate(const Value& value);
 // +value
@@ -38,8 +37,6 @@ bool Contains(Meter& meter, const Value& container, const Value& item);
 
 // value.name: a method, else an item of a dict or an attribute. Undefined when there is none.
 Value GetAttribute(const Value& value, std::string_view name);
-// The same without items of a dict.
-Value GetMember(const Value& value, std::string_view name);
 // value[key]: an item, else as GetAttribute.
 Value GetItem(Meter& meter, const Value& value, const Value& key);
 // value[start:stop:step], absent bounds None.

@@ -117,6 +117,12 @@ class Parser {
     return expression;
   }
 
+  ExpressionPtr MakeBlockText(int line) const {
+    ExpressionPtr expression = Make(Kind::kName, line);
+    expression->name = kBlockText;
+    return expression;
+  }
+
   // Expressions, from the loosest binding to the tightest
   ExpressionPtr ParseExpression(bool with_condition = true);
   ExpressionPtr ParseOr();
@@ -126,8 +132,8 @@ class Parser {
   ExpressionPtr ParseSum();
   ExpressionPtr ParseConcatenation();
   ExpressionPtr ParseProduct();
-  ExpressionPtr ParsePower();
-  ExpressionPtr ParseUnary(bool with_filter = true);
+  ExpressionPtr ParseFiltered() { return ParseFilters(ParseUnary()); }
+  ExpressionPtr ParseUnary();
   ExpressionPtr ParsePostfix(ExpressionPtr expression);
   ExpressionPtr ParseFilters(ExpressionPtr expression);
   ExpressionPtr ParsePrimary();
@@ -152,18 +158,15 @@ class Parser {
   std::unique_ptr<Statement> ParseIf(int line);
   std::unique_ptr<Statement> ParseSet(int line);
   std::unique_ptr<Statement> ParseMacro(int line);
-  std::unique_ptr<Statement> ParseCallBlock(int line);
-  std::unique_ptr<Statement> ParseWith(int line);
   void ParseSignature(MacroDefinition* macro);
-  void ParseMacroBody(MacroDefinition* macro, std::string_view end);
   ExpressionPtr ParseTarget(bool with_namespace);
   ExpressionPtr ParseTargetName(bool with_namespace);
 
   std::vector<Token> tokens_;
   size_t at_ = 0;
   int level_ = 0;
-  int loops_ = 0;                         // that are open in the macro at hand
-  std::vector<MacroDefinition*> macros_;  // that are open
+  int loops_ = 0;  // that are open in the macro at hand
+  bool in_macro_ = false;
 };
 
 ExpressionPtr Parser::ParseExpression(bool with_condition) {
@@ -267,33 +270,21 @@ ExpressionPtr Parser::ParseProduct() {
                       {"/", Operator::kDivide},
                       {"//", Operator::kFloorDivide},
                       {"%", Operator::kModulo}},
-                     &Parser::ParsePower);
+                     &Parser::ParseFiltered);
 }
 
-ExpressionPtr Parser::ParsePower() {
-  const auto operand = [this] { return ParseUnary(); };
-  ExpressionPtr left = operand();
-  while (IsSign("**")) {
-    const int line = Take().line;
-    left = Make(Kind::kBinary, line, std::move(left), operand());
-    left->operators = {Operator::kPower};
-  }
-  return left;
-}
-
-ExpressionPtr Parser::ParseUnary(bool with_filter) {
+ExpressionPtr Parser::ParseUnary() {
   const Level level(this);
   const int line = Current().line;
   ExpressionPtr expression;
   if (SkipSign("-")) {
-    expression = Make(Kind::kNegative, line, ParseUnary(/*with_filter=*/false));
+    expression = Make(Kind::kNegative, line, ParseUnary());
   } else if (SkipSign("+")) {
-    expression = Make(Kind::kPositive, line, ParseUnary(/*with_filter=*/false));
+    expression = Make(Kind::kPositive, line, ParseUnary());
   } else {
     expression = ParsePrimary();
   }
-  expression = ParsePostfix(std::move(expression));
-  return with_filter ? ParseFilters(std::move(expression)) : std::move(expression);
+  return ParsePostfix(std::move(expression));
 }
 
 ExpressionPtr Parser::ParsePostfix(ExpressionPtr expression) {
@@ -327,10 +318,8 @@ ExpressionPtr Parser::ParseName() {
   if (token.text == "true" || token.text == "True") return Constant(true, token.line);
   if (token.text == "false" || token.text == "False") return Constant(false, token.line);
   if (token.text == "none" || token.text == "None") return Constant(Value(), token.line);
-  for (MacroDefinition* macro : macros_) {
-    macro->uses_varargs = macro->uses_varargs || token.text == "varargs";
-    macro->uses_kwargs = macro->uses_kwargs || token.text == "kwargs";
-    macro->uses_caller = macro->uses_caller || token.text == "caller";
+  if (in_macro_ && (token.text == "varargs" || token.text == "kwargs" || token.text == "caller")) {
+    Unsupported({"'", token.text, "' of macros is not supported: name the parameters"}, token.line);
   }
   ExpressionPtr expression = Make(Kind::kName, token.line);
   expression->name = token.text;
@@ -442,18 +431,12 @@ ArgumentList Parser::ParseArguments(int* depth) {
     }
     const bool keyword =
         Current().type == TokenType::kName && Next().type == TokenType::kOperator && Next().text == "=";
-    if (arguments.more_keywords != nullptr) {
-      Bad({"an argument after ** is not allowed"});
-    } else if (SkipSign("**")) {
-      arguments.more_keywords = parse();
+    if (IsSign("*") || IsSign("**")) {
+      Unsupported({"arguments with ", Current().text, " are not supported"}, Current().line);
     } else if (keyword) {
       std::string name = ExpectName();
       ExpectSign("=");
       arguments.keywords.emplace_back(std::move(name), parse());
-    } else if (arguments.more_positional != nullptr) {
-      Bad({"an argument by position after * is not allowed"});
-    } else if (SkipSign("*")) {
-      arguments.more_positional = parse();
     } else if (!arguments.keywords.empty()) {
       Bad({"an argument by position after one by name is not allowed"});
     } else {
@@ -464,10 +447,9 @@ ArgumentList Parser::ParseArguments(int* depth) {
   return arguments;
 }
 
-// After the |, or in the head of a block without an expression to filter.
+// After the |.
 ExpressionPtr Parser::ParseFilter(ExpressionPtr expression) {
-  ExpressionPtr filter = Make(Kind::kFilter, Current().line);
-  if (expression != nullptr) Add(*filter, std::move(expression));
+  ExpressionPtr filter = Make(Kind::kFilter, Current().line, std::move(expression));
   filter->name = ExpectName();
   if (IsSign("(")) filter->arguments = ParseArguments(&filter->depth);
   return filter;
@@ -546,8 +528,6 @@ std::unique_ptr<Statement> Parser::ParseStatement() {
   if (tag == "if") return ParseIf(line);
   if (tag == "set") return ParseSet(line);
   if (tag == "macro") return ParseMacro(line);
-  if (tag == "call") return ParseCallBlock(line);
-  if (tag == "with") return ParseWith(line);
   auto statement = std::make_unique<Statement>();
   statement->line = line;
   if (tag == "break" || tag == "continue") {
@@ -555,7 +535,7 @@ std::unique_ptr<Statement> Parser::ParseStatement() {
     statement->kind = tag == "break" ? Statement::Kind::kBreak : Statement::Kind::kContinue;
   } else if (tag == "filter") {
     statement->kind = Statement::Kind::kFilterBlock;
-    statement->value = ParseFilter(nullptr);
+    statement->value = ParseFilter(MakeBlockText(line));
     while (SkipSign("|")) statement->value = ParseFilter(std::move(statement->value));
     statement->body = ParseBody({"endfilter"});
     ++at_;
@@ -567,8 +547,8 @@ std::unique_ptr<Statement> Parser::ParseStatement() {
     loops_ = loops;
     ++at_;
   } else {
-    for (const std::string_view known :
-         {"block", "extends", "include", "import", "from", "autoescape", "print", "do", "trans"}) {
+    for (const std::string_view known : {"raw", "call", "with", "block", "extends", "include", "import",
+                                         "from", "autoescape", "print", "do", "trans"}) {
       if (tag == known) Unsupported({"the tag '", tag, "' is not supported in chat templates"}, line);
     }
     Bad({"unexpected tag '", tag, "'"});
@@ -647,6 +627,7 @@ std::unique_ptr<Statement> Parser::ParseSet(int line) {
     return statement;
   }
   statement->kind = Statement::Kind::kSetBlock;
+  statement->value = MakeBlockText(line);
   while (SkipSign("|")) statement->value = ParseFilter(std::move(statement->value));
   statement->body = ParseBody({"endset"});
   ++at_;
@@ -667,25 +648,6 @@ void Parser::ParseSignature(MacroDefinition* macro) {
   ExpectSign(")");
 }
 
-void Parser::ParseMacroBody(MacroDefinition* macro, std::string_view end) {
-  const int loops = std::exchange(loops_, 0);
-  macros_.push_back(macro);
-  macro->body = ParseBody({end});
-  macros_.pop_back();
-  loops_ = loops;
-  ++at_;
-  const size_t first_default = macro->parameters.size() - macro->defaults.size();
-  for (size_t i = 0; i < macro->parameters.size(); ++i) {
-    const std::string& parameter = macro->parameters[i];
-    if (parameter == "caller" && macro->uses_caller && i < first_default) {
-      Bad({"the parameter 'caller' needs a default, or to be left out"});
-    }
-    if (parameter == "varargs") macro->uses_varargs = false;
-    if (parameter == "kwargs") macro->uses_kwargs = false;
-    if (parameter == "caller") macro->uses_caller = false;
-  }
-}
-
 std::unique_ptr<Statement> Parser::ParseMacro(int line) {
   auto statement = std::make_unique<Statement>();
   statement->kind = Statement::Kind::kMacro;
@@ -693,34 +655,11 @@ std::unique_ptr<Statement> Parser::ParseMacro(int line) {
   statement->macro = std::make_unique<MacroDefinition>();
   statement->macro->name = ExpectName();
   ParseSignature(statement->macro.get());
-  ParseMacroBody(statement->macro.get(), "endmacro");
-  return statement;
-}
-
-std::unique_ptr<Statement> Parser::ParseCallBlock(int line) {
-  auto statement = std::make_unique<Statement>();
-  statement->kind = Statement::Kind::kCallBlock;
-  statement->line = line;
-  statement->macro = std::make_unique<MacroDefinition>();
-  statement->macro->name = "caller";
-  if (IsSign("(")) ParseSignature(statement->macro.get());
-  statement->value = ParseExpression();
-  if (statement->value->kind != Kind::kCall) Bad({"a call block needs a call"});
-  ParseMacroBody(statement->macro.get(), "endcall");
-  return statement;
-}
-
-std::unique_ptr<Statement> Parser::ParseWith(int line) {
-  auto statement = std::make_unique<Statement>();
-  statement->kind = Statement::Kind::kWith;
-  statement->line = line;
-  while (Current().type != TokenType::kBlockEnd) {
-    if (!statement->assignments.empty()) ExpectSign(",");
-    ExpressionPtr target = ParseTargetName(/*with_namespace=*/false);
-    ExpectSign("=");
-    statement->assignments.emplace_back(std::move(target), ParseExpression());
-  }
-  statement->body = ParseBody({"endwith"});
+  const int loops = std::exchange(loops_, 0);
+  const bool in_macro = std::exchange(in_macro_, true);
+  statement->macro->body = ParseBody({"endmacro"});
+  in_macro_ = in_macro;
+  loops_ = loops;
   ++at_;
   return statement;
 }

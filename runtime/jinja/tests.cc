@@ -4,7 +4,6 @@
 #include "runtime/jinja/builtins.h"
 #include "runtime/jinja/interpreter.h"
 #include "runtime/jinja/operators.h"
-#include "runtime/jinja/text.h"
 
 namespace longspan::jinja {
 namespace {
@@ -24,11 +23,6 @@ bool IsIterable(const Value& value) {
          value.AsDict() != nullptr || value.AsIterator() != nullptr || value.AsLoop() != nullptr;
 }
 
-// What Python could try to call, even where the call itself fails.
-bool IsCallable(const Value& value) {
-  return value.AsMacro() != nullptr || value.AsFunction() != nullptr || value.AsLoop() != nullptr || value.IsUndefined();
-}
-
 // What has a length and items.
 bool IsSequence(const Value& value) {
   const Sequence* sequence = value.AsSequence();
@@ -45,19 +39,13 @@ bool IsSame(const Value& a, const Value& b) {
 
 constexpr Builtin kTests[] = {
     {"boolean", "", [](Call& call) -> Value { return call.self.Is<bool>(); }},
-    {"callable", "", [](Call& call) -> Value { return IsCallable(call.self); }},
     {"defined", "", [](Call& call) -> Value { return !call.self.IsUndefined(); }},
     {"divisibleby", "num", [](Call& call) -> Value { return LeavesRemainder(call, call[0], 0); }},
-    {"escaped", "",
-     [](Call& call) -> Value { return call.self.AsText() != nullptr && call.self.AsText()->safe; }},
     {"even", "", [](Call& call) -> Value { return LeavesRemainder(call, 2, 0); }},
     {"false", "", [](Call& call) -> Value { return call.self.Is<bool>() && !Truth(call.self); }},
-    {"filter", "", [](Call& call) -> Value { return FindFilter(Print(call.meter, call.self)) != nullptr; }},
     {"float", "", [](Call& call) -> Value { return call.self.Is<double>(); }},
     {"integer", "", [](Call& call) -> Value { return call.self.Is<Int>(); }},
     {"iterable", "", [](Call& call) -> Value { return IsIterable(call.self); }},
-    {"lower", "",
-     [](Call& call) -> Value { return HasCase(Print(call.meter, call.self), CharacterClass::kLower); }},
     {"mapping", "", [](Call& call) -> Value { return call.self.AsDict() != nullptr; }},
     {"none", "", [](Call& call) -> Value { return call.self.IsNone(); }},
     {"number", "", [](Call& call) -> Value { return call.self.IsNumber(); }},
@@ -65,11 +53,8 @@ constexpr Builtin kTests[] = {
     {"sameas", "other", [](Call& call) -> Value { return IsSame(call.self, call[0]); }},
     {"sequence", "", [](Call& call) -> Value { return IsSequence(call.self); }},
     {"string", "", [](Call& call) -> Value { return call.self.IsString(); }},
-    {"test", "", [](Call& call) -> Value { return FindTest(Print(call.meter, call.self)) != nullptr; }},
     {"true", "", [](Call& call) -> Value { return call.self.Is<bool>() && Truth(call.self); }},
     {"undefined", "", [](Call& call) -> Value { return call.self.IsUndefined(); }},
-    {"upper", "",
-     [](Call& call) -> Value { return HasCase(Print(call.meter, call.self), CharacterClass::kUpper); }},
     {"in", "seq", [](Call& call) -> Value { return Contains(call.meter, call[0], call.self); }},
     {"==", "other", Compares<Operator::kEqual>},
     {"eq", "other", Compares<Operator::kEqual>},

@@ -50,27 +50,6 @@ bool IsLower(uint32_t code) { return u_hasBinaryProperty(static_cast<UChar32>(co
 bool IsUpper(uint32_t code) { return u_hasBinaryProperty(static_cast<UChar32>(code), UCHAR_UPPERCASE) != 0; }
 bool IsTitle(uint32_t code) { return u_charType(static_cast<UChar32>(code)) == U_TITLECASE_LETTER; }
 
-bool IsOf(uint32_t code, CharacterClass wanted) {
-  const auto character = static_cast<UChar32>(code);
-  switch (wanted) {
-    case CharacterClass::kLetter:
-      return (U_GET_GC_MASK(character) & U_GC_L_MASK) != 0;
-    case CharacterClass::kDecimal:
-      return u_charType(character) == U_DECIMAL_DIGIT_NUMBER;
-    case CharacterClass::kDigit: {
-      const int32_t type = u_getIntPropertyValue(character, UCHAR_NUMERIC_TYPE);
-      return type == U_NT_DECIMAL || type == U_NT_DIGIT;
-    }
-    case CharacterClass::kLower:
-      return IsLower(code);
-    case CharacterClass::kUpper:
-      return IsUpper(code);
-    case CharacterClass::kSpace:
-      return IsSpace(code);
-  }
-  return false;
-}
-
 bool IsPrintable(uint32_t code) {
   if (code == ' ') return true;
   const uint32_t unprintable =
@@ -93,40 +72,6 @@ size_t PreviousCharacter(std::string_view text, size_t end) {
   size_t at = end - 1;
   while (at > 0 && (static_cast<uint8_t>(text[at]) & 0xC0u) == 0x80) --at;
   return at;
-}
-
-std::vector<std::string_view> SplitAtSpace(std::string_view text, int64_t most) {
-  std::vector<std::string_view> parts;
-  text = StripLeft(text);
-  while (!text.empty()) {
-    if (most >= 0 && static_cast<int64_t>(parts.size()) == most) {
-      parts.push_back(text);
-      break;
-    }
-    size_t end = 0;
-    while (end < text.size() && !IsSpace(CodeAt(text, end))) end += CharacterLength(text, end);
-    parts.push_back(text.substr(0, end));
-    text = StripLeft(text.substr(end));
-  }
-  return parts;
-}
-
-std::vector<std::string_view> SplitAtSpaceFromRight(std::string_view text, int64_t most) {
-  std::vector<std::string_view> parts;
-  text = StripRight(text);
-  while (!text.empty()) {
-    if (most >= 0 && static_cast<int64_t>(parts.size()) == most) {
-      parts.push_back(text);
-      break;
-    }
-    size_t begin = text.size();
-    while (begin > 0 && !IsSpace(CodeAt(text, PreviousCharacter(text, begin))))
-      begin = PreviousCharacter(text, begin);
-    parts.push_back(text.substr(begin));
-    text = StripRight(text.substr(0, begin));
-  }
-  std::reverse(parts.begin(), parts.end());
-  return parts;
 }
 
 }  // namespace
@@ -220,33 +165,12 @@ std::string TitleWords(std::string_view text) {
   return result;
 }
 
-bool AllAre(std::string_view text, CharacterClass wanted) {
+bool AreDigits(std::string_view text) {
   for (size_t at = 0; at < text.size(); at += CharacterLength(text, at)) {
-    if (!IsOf(CodeAt(text, at), wanted)) return false;
+    const int32_t type = u_getIntPropertyValue(static_cast<UChar32>(CodeAt(text, at)), UCHAR_NUMERIC_TYPE);
+    if (type != U_NT_DECIMAL && type != U_NT_DIGIT) return false;
   }
   return !text.empty();
-}
-
-bool AllAreAlphanumeric(std::string_view text) {
-  for (size_t at = 0; at < text.size(); at += CharacterLength(text, at)) {
-    const uint32_t code = CodeAt(text, at);
-    if (!IsOf(code, CharacterClass::kLetter) &&
-        u_getIntPropertyValue(static_cast<UChar32>(code), UCHAR_NUMERIC_TYPE) == U_NT_NONE) {
-      return false;
-    }
-  }
-  return !text.empty();
-}
-
-bool HasCase(std::string_view text, CharacterClass wanted) {
-  const auto other = wanted == CharacterClass::kLower ? CharacterClass::kUpper : CharacterClass::kLower;
-  bool found = false;
-  for (size_t at = 0; at < text.size(); at += CharacterLength(text, at)) {
-    const uint32_t code = CodeAt(text, at);
-    if (IsOf(code, other) || IsTitle(code)) return false;
-    found = found || IsOf(code, wanted);
-  }
-  return found;
 }
 
 std::string Quote(std::string_view text) {
@@ -322,20 +246,35 @@ std::vector<std::string_view> SplitLines(std::string_view text, bool keep_ends) 
   return lines;
 }
 
-std::vector<std::string_view> Split(std::string_view text, std::optional<std::string_view> separator,
-                                    int64_t most, bool from_right) {
-  if (!separator) return from_right ? SplitAtSpaceFromRight(text, most) : SplitAtSpace(text, most);
-  LONGSPAN_CHECK(!separator->empty());
+std::vector<std::string_view> Split(std::string_view text, std::string_view separator, int64_t most,
+                                    bool from_right) {
+  LONGSPAN_CHECK(!separator.empty());
   std::vector<std::string_view> parts;
   while (most < 0 || static_cast<int64_t>(parts.size()) < most) {
-    const size_t at = from_right ? text.rfind(*separator) : text.find(*separator);
+    const size_t at = from_right ? text.rfind(separator) : text.find(separator);
     if (at == text.npos) break;
-    const std::string_view after = text.substr(at + separator->size());
+    const std::string_view after = text.substr(at + separator.size());
     parts.push_back(from_right ? after : text.substr(0, at));
     text = from_right ? text.substr(0, at) : after;
   }
   parts.push_back(text);
   if (from_right) std::reverse(parts.begin(), parts.end());
+  return parts;
+}
+
+std::vector<std::string_view> SplitAtSpace(std::string_view text, int64_t most) {
+  std::vector<std::string_view> parts;
+  text = StripLeft(text);
+  while (!text.empty()) {
+    if (most >= 0 && static_cast<int64_t>(parts.size()) == most) {
+      parts.push_back(text);
+      break;
+    }
+    size_t end = 0;
+    while (end < text.size() && !IsSpace(CodeAt(text, end))) end += CharacterLength(text, end);
+    parts.push_back(text.substr(0, end));
+    text = StripLeft(text.substr(end));
+  }
   return parts;
 }
 
@@ -357,22 +296,6 @@ std::string ReplaceText(Meter& meter, std::string_view text, std::string_view ol
     at = found + old_text.size();
   }
   return result += text.substr(at);
-}
-
-std::string Pad(Meter& meter, std::string_view text, int64_t width, std::string_view fill, bool right,
-                bool left) {
-  if (CountCharacters(fill) != 1) Fail({"the character to fill with is not one character"});
-  const auto length = static_cast<int64_t>(CountCharacters(text));
-  const auto padding = static_cast<size_t>(std::max<int64_t>(0, width - length));
-  meter.Charge(padding, fill.size());
-  // As Python's str.center: of an odd number more stands on the left when the width is odd.
-  size_t before = left ? padding : 0;
-  if (left && right) before = padding / 2 + (padding & static_cast<size_t>(width) & 1);
-  std::string result;
-  for (size_t i = 0; i < before; ++i) result += fill;
-  result += text;
-  for (size_t i = before; i < padding; ++i) result += fill;
-  return result;
 }
 
 }  // namespace longspan::jinja

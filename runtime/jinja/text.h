@@ -31,12 +31,7 @@ std::string Capitalize(std::string_view text);
 std::string Title(std::string_view text);       // str.title
 std::string TitleWords(std::string_view text);  // the filter of that name, which cuts words differently
 
-enum class CharacterClass { kLetter, kDecimal, kDigit, kLower, kUpper, kSpace };
-// str.isalpha, isdecimal, isdigit, isspace: all characters are of the class, and there is one.
-bool AllAre(std::string_view text, CharacterClass wanted);
-// str.islower, isupper: some are, and none is of the other case.
-bool HasCase(std::string_view text, CharacterClass wanted);
-bool AllAreAlphanumeric(std::string_view text);
+bool AreDigits(std::string_view text);  // str.isdigit
 
 // repr(text).
 std::string Quote(std::string_view text);
@@ -44,17 +39,14 @@ std::string Quote(std::string_view text);
 std::string EscapeHtml(std::string_view text);
 
 std::vector<std::string_view> SplitLines(std::string_view text, bool keep_ends);
-// At most `most` cuts from the left or, with `from_right`, from the right; without limit when negative. An
-// absent separator is any run of white space; an empty one is not allowed (CHECK).
-std::vector<std::string_view> Split(std::string_view text, std::optional<std::string_view> separator,
-                                    int64_t most, bool from_right);
+// At most `most` cuts; without limit when negative. The separator is not empty (CHECK).
+std::vector<std::string_view> Split(std::string_view text, std::string_view separator, int64_t most,
+                                    bool from_right);
+// The same at runs of white space, from the left.
+std::vector<std::string_view> SplitAtSpace(std::string_view text, int64_t most);
 
 // At most `most` replacements; all when negative. An empty text to replace stands before each character and
 // at the end.
 std::string ReplaceText(Meter& meter, std::string_view text, std::string_view old_text,
                         std::string_view new_text, int64_t most);
-// `fill`, one character, on the sides that are asked for until the text has `width` characters.
-std::string Pad(Meter& meter, std::string_view text, int64_t width, std::string_view fill, bool right,
-                bool left);
-
 }  // namespace longspan::jinja

@@ -74,24 +74,10 @@ class Printer {
     }
     Write(close);
   }
-  template <typename Pairs, typename Show>
-  void Pairs_(const Pairs& pairs, const Show& show_key) {
-    Write("{");
-    bool first = true;
-    for (const auto& [key, value] : pairs) {
-      if (!first) Write(", ");
-      first = false;
-      show_key(key);
-      Write(": ");
-      Represent(value);
-    }
-    Write("}");
-  }
   void RepresentSequence(const Sequence& sequence);
 
   Meter& meter_;
   std::string out_;
-  int depth_ = 0;  // namespaces may hold themselves
 };
 
 void Printer::RepresentSequence(const Sequence& sequence) {
@@ -113,7 +99,6 @@ void Printer::RepresentSequence(const Sequence& sequence) {
 }
 
 void Printer::Represent(const Value& value) {
-  CheckedDepth(++depth_);
   Int integer = 0;
   if (value.IsNone()) {
     Write("None");
@@ -126,19 +111,23 @@ void Printer::Represent(const Value& value) {
   } else if (const double* number = value.As<double>()) {
     Write(FormatFloat(*number));
   } else if (const Text* text = value.AsText()) {
-    Write(text->safe ? Concatenate({"Markup(", Quote(text->text), ")"}) : Quote(text->text));
+    Write(Quote(text->text));
   } else if (const Sequence* sequence = value.AsSequence()) {
     RepresentSequence(*sequence);
   } else if (const Dict* dict = value.AsDict()) {
-    Pairs_(dict->items, [this](const Value& key) { Represent(key); });
-  } else if (const Namespace* names = value.AsNamespace()) {
-    Write("<Namespace ");
-    Pairs_(names->attributes, [this](const std::string& key) { Write(Quote(key)); });
-    Write(">");
+    Write("{");
+    bool first = true;
+    for (const auto& [key, item] : dict->items) {
+      if (!first) Write(", ");
+      first = false;
+      Represent(key);
+      Write(": ");
+      Represent(item);
+    }
+    Write("}");
   } else {
     Fail({"a ", TypeName(value), " cannot be printed"});
   }
-  --depth_;
 }
 
 }  // namespace
@@ -263,7 +252,7 @@ std::string_view TypeName(const Value& value) {
   if (value.Is<bool>()) return "bool";
   if (value.Is<Int>()) return "int";
   if (value.Is<double>()) return "float";
-  if (value.IsString()) return value.AsText()->safe ? "Markup" : "str";
+  if (value.IsString()) return "str";
   if (const Sequence* sequence = value.AsSequence()) {
     constexpr std::string_view kNames[] = {"list",      "tuple",       "range",
                                            "dict_keys", "dict_values", "dict_items"};

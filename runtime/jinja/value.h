@@ -21,8 +21,9 @@ namespace longspan::jinja {
 using Int = __int128;  // Python's are unbounded; results that leave this range are errors
 
 struct Text {
-  std::string text;   // UTF-8
-  bool safe = false;  // marked with |safe: other strings are escaped for HTML when added to it
+  std::string text;  // UTF-8
+  bool safe =
+      false;  // marked by the filter safe: added to others, it makes them safe by escaping them for HTML
 };
 struct Undefined {
   std::shared_ptr<const std::string> reason;  // the error of whoever uses it

@@ -56,6 +56,7 @@ absl::StatusOr<TokenizerParts> MakeCommonParts(const GgufVocabulary& vocabulary,
   parts.tokens = TokenTable(static_cast<int64_t>(vocabulary.tokens.size()), num_bytes);
   for (size_t id = 0; id < vocabulary.tokens.size(); ++id) {
     if (IsSpecialType(TypeOf(vocabulary, id))) {
+      parts.tokens.SetBytes(static_cast<int32_t>(id), vocabulary.tokens[id]);
       parts.tokens.SetSpecial(static_cast<int32_t>(id));
       parts.added.Add(
           {.content = std::string(vocabulary.tokens[id]), .id = static_cast<int32_t>(id), .special = true});

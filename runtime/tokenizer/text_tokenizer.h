@@ -45,6 +45,7 @@ class TextTokenizer : public Tokenizer {
                                               const EncodeOptions& options) const override;
   std::string Decode(std::span<const int32_t> ids) const override;
   std::string TokenBytes(int32_t id) const override { return std::string(parts_.tokens.Bytes(id)); }
+  std::string Spelling(int32_t id) const override { return std::string(parts_.tokens.Spelling(id)); }
   bool strips_leading_space() const override { return parts_.strips_leading_space; }
   bool IsSpecial(int32_t id) const override { return parts_.tokens.IsSpecial(id); }
   int64_t vocab_size() const override { return parts_.tokens.size(); }

@@ -16,8 +16,8 @@ void TokenTable::SetSpecial(int32_t id) {
   entries_[id].special = 1;
 }
 
-std::string_view TokenTable::Bytes(int32_t id) const {
-  if (!Has(id) || entries_[id].special) return {};
+std::string_view TokenTable::Spelling(int32_t id) const {
+  if (!Has(id)) return {};
   return std::string_view(arena_.data() + entries_[id].begin, entries_[id].length);
 }
 

@@ -1,6 +1,6 @@
 // What each token id shows when it is decoded.
 //
-// Threads: const methods may be called from any thread. Views from Bytes stay valid when the table is moved.
+// Threads: const methods may be called from any thread. Views stay valid when the table is moved.
 #pragma once
 
 #include <cstdint>
@@ -16,14 +16,15 @@ class TokenTable {
 
   // Invalidates views when the text outgrows the room that was asked for.
   void SetBytes(int32_t id, std::string_view bytes);
-  // A special token shows nothing.
+  // A special token shows nothing, whatever its spelling.
   void SetSpecial(int32_t id);
 
   int64_t size() const { return static_cast<int64_t>(entries_.size()); }
   bool Has(int32_t id) const { return id >= 0 && id < size(); }
 
-  // Both accept any id: one outside the table shows nothing and is not special.
-  std::string_view Bytes(int32_t id) const;
+  // All accept any id: one outside the table shows nothing and is not special.
+  std::string_view Bytes(int32_t id) const { return IsSpecial(id) ? std::string_view() : Spelling(id); }
+  std::string_view Spelling(int32_t id) const;  // what was set, of special tokens as well
   bool IsSpecial(int32_t id) const { return Has(id) && entries_[id].special; }
 
  private:

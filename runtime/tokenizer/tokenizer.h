@@ -42,6 +42,10 @@ class Tokenizer {
   // True when the text of a sequence loses one leading space that encoding put there.
   virtual bool strips_leading_space() const = 0;
 
+  // A token as the vocabulary has it: TokenBytes, and of a special token its name ("</s>"). Empty for ids
+  // without a token.
+  virtual std::string Spelling(int32_t id) const = 0;
+
   virtual bool IsSpecial(int32_t id) const = 0;
   virtual int64_t vocab_size() const = 0;
   virtual std::optional<int32_t> bos_id() const = 0;

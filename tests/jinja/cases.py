@@ -18,31 +18,32 @@ VARIABLES = {
 
 # Each is printed. With ;; between.
 EXPRESSIONS = r"""
-n + 1 ;; n - 10 ;; n * m ;; n / 2 ;; n // 2 ;; m // 2 ;; n % 3 ;; m % 5 ;; n ** 2 ;; 2 ** -1 ;; 2 ** 100 ;; -n ** 2
-(-2) ** 3 ;; 7.5 // 2 ;; -7.5 // 2 ;; -7.5 % 2 ;; 7 % -3 ;; n / zero ;; n // zero ;; n % zero ;; x / 0.0 ;; 0 ** -1
-1 / 3 ;; 2 / 3 * 3 ;; 0.1 + 0.2 ;; 10 / 5 ;; 1e3 ;; 1.5e-5 ;; tiny ;; big ;; big + 0.5 ;; 123456789012345.0 ;; 1e22
-1e100 ;; 5e-324 ;; huge ;; huge + 1 ;; -huge ;; huge * 2 ;; 1_000 ;; 0x1F ;; 0o17 ;; 0b101 ;; 00 ;; 1_0.5 ;; 1E2
--0.0 ;; +n ;; - -n ;; not n ;; not not n ;; +yes ;; -yes ;; yes + 1 ;; yes == 1 ;; 1 == 1.0 ;; no == 0 ;; n < 8 < 9
-n < 8 > 9 ;; 1 < 2 == 2 ;; n == 7 != 8 ;; "a" < "b" ;; "a" < "B" ;; [1, 2] < [1, 3] ;; (1, 2) < (1,) ;; 1 < "a"
-none < 1 ;; 1 in l ;; 4 in l ;; "ell" in s ;; "x" not in s ;; 1 in "1" ;; "b" in d ;; "zz" in d ;; none in mixed
-1 in d ;; none == undefined_name ;; undefined_name == other_undefined ;; nothing == none ;; [1] == (1,)
-{"a": 1} == {"a": 1.0} ;; yes and n ;; no and n ;; no or n ;; zero or empty or "last" ;; n or undefined_name.x
-not (yes and no) ;; yes if n else no ;; "a" if no ;; ("a" if no) is undefined ;; 1 if no else 2 if no else 3
-s ~ n ~ x ~ none ~ yes ;; "a" ~ undefined_name ~ "b" ;; s + "!" ;; s + n ;; "a" "b" 'c' ;; "ab" * 3 ;; 3 * "ab"
-"ab" * -1 ;; [1, 2] * 2 ;; [1] + [2] + l ;; (1,) + (2, 3) ;; [1] + (2,) ;; l + none ;; s[0] ;; s[-1] ;; s[100]
-s[1:4] ;; s[::-1] ;; s[-3:] ;; s[:-3] ;; s[::2] ;; s[10:2:-2] ;; u[7:12] ;; u[::-1] ;; l[0] ;; l[-1] ;; l[5] ;; l[1:]
-l[::-1] ;; l[-2:] ;; l[:1] + l[1:] ;; l[none:2] ;; l[0:3:0] ;; (1, 2, 3)[1] ;; l[x] ;; l["a"] ;; l[yes] ;; d["b"]
-d["zz"] ;; d.b ;; d.a.c[1] ;; d.a["c"][-1] ;; d.zz ;; d.zz.y ;; d["key with"] ;; d.items ;; d["items"]
-nested[1][1][1] ;; nested[2].six ;; nested[9] ;; nested[9].x ;; people[0].job.title ;; people[1].job.title
-people[1].job is defined ;; undefined_name ;; undefined_name.x ;; undefined_name["x"] ;; undefined_name + 1
-undefined_name() ;; undefined_name < 1 ;; -undefined_name ;; undefined_name[1:] ;; nothing.x ;; nothing["x"]
-nothing.x.y ;; n.x ;; n[0] ;; s.nope ;; s.nope() ;; d[l] ;; d[none] ;; {1: "one"}[1] ;; {1: "one"}[true]
-{none: 1, (1, 2): 3} ;; {[1]: 2} ;; {"a": 1, "a": 2} ;; {} ;; {"x": [1, {"y": (1,)}]} ;; []
+(html|safe) + "<b>" ;; "<b>" + (html|safe) ;; ("<i>"|safe) + ("<b>"|safe) ;; (html|e) ~ "<b>" ;; html | e | e
+html | safe | e ;; ("<"|safe) + (d|tojson) ;; ("<"|safe) + "<" + "<" ;; ("<"|e) + "<" | upper
+n + 1 ;; n - 10 ;; n * m ;; n / 2 ;; n // 2 ;; m // 2 ;; n % 3 ;; m % 5 ;; 7.5 // 2 ;; -7.5 // 2 ;; -7.5 % 2 ;; 7 % -3
+n / zero ;; n // zero ;; n % zero ;; x / 0.0 ;; 0 ** -1 ;; 1 / 3 ;; 2 / 3 * 3 ;; 0.1 + 0.2 ;; 10 / 5 ;; 1e3 ;; 1.5e-5
+tiny ;; big ;; big + 0.5 ;; 123456789012345.0 ;; 1e22 ;; 1e100 ;; 5e-324 ;; huge ;; huge + 1 ;; -huge ;; huge * 2
+00 ;; 1E2 ;; -0.0 ;; +n ;; - -n ;; not n ;; not not n ;; +yes ;; -yes ;; yes + 1 ;; yes == 1 ;; 1 == 1.0 ;; no == 0
+n < 8 < 9 ;; n < 8 > 9 ;; 1 < 2 == 2 ;; n == 7 != 8 ;; "a" < "b" ;; "a" < "B" ;; [1, 2] < [1, 3] ;; (1, 2) < (1,)
+1 < "a" ;; none < 1 ;; 1 in l ;; 4 in l ;; "ell" in s ;; "x" not in s ;; 1 in "1" ;; "b" in d ;; "zz" in d
+none in mixed ;; 1 in d ;; none == undefined_name ;; undefined_name == other_undefined ;; nothing == none
+[1] == (1,) ;; {"a": 1} == {"a": 1.0} ;; yes and n ;; no and n ;; no or n ;; zero or empty or "last"
+n or undefined_name.x ;; not (yes and no) ;; yes if n else no ;; "a" if no ;; ("a" if no) is undefined
+1 if no else 2 if no else 3 ;; s ~ n ~ x ~ none ~ yes ;; "a" ~ undefined_name ~ "b" ;; s + "!" ;; s + n ;; "a" "b" 'c'
+"ab" * 3 ;; 3 * "ab" ;; "ab" * -1 ;; [1, 2] * 2 ;; [1] + [2] + l ;; (1,) + (2, 3) ;; [1] + (2,) ;; l + none ;; s[0]
+s[-1] ;; s[100] ;; s[1:4] ;; s[::-1] ;; s[-3:] ;; s[:-3] ;; s[::2] ;; s[10:2:-2] ;; u[7:12] ;; u[::-1] ;; l[0]
+l[-1] ;; l[5] ;; l[1:] ;; l[::-1] ;; l[-2:] ;; l[:1] + l[1:] ;; l[none:2] ;; l[0:3:0] ;; (1, 2, 3)[1] ;; l[x]
+l["a"] ;; l[yes] ;; d["b"] ;; d["zz"] ;; d.b ;; d.a.c[1] ;; d.a["c"][-1] ;; d.zz ;; d.zz.y ;; d["key with"] ;; d.items
+d["items"] ;; nested[1][1][1] ;; nested[2].six ;; nested[9] ;; nested[9].x ;; people[0].job.title
+people[1].job.title ;; people[1].job is defined ;; undefined_name ;; undefined_name.x ;; undefined_name["x"]
+undefined_name + 1 ;; undefined_name() ;; undefined_name < 1 ;; -undefined_name ;; undefined_name[1:] ;; nothing.x
+nothing["x"] ;; nothing.x.y ;; n.x ;; n[0] ;; s.nope ;; s.nope() ;; d[l] ;; d[none] ;; {1: "one"}[1]
+{1: "one"}[true] ;; {none: 1, (1, 2): 3} ;; {[1]: 2} ;; {"a": 1, "a": 2} ;; {} ;; {"x": [1, {"y": (1,)}]} ;; []
 [1, "a", none, true, 2.5, [], {}, (), (1,), (1, 2)] ;; (1) ;; () ;; 1, ;; 1, 2 ;; [1, 2,] ;; {"a": 1,}
 ["it's", 'say "x"', 'both \' and "', "\\", "\n\t\r"] ;; [quote] ;; [u] ;; [undefined_name] ;; nested ;; mixed ;; d
-people ;; [s, html] ;; "\x41\u00e9\U0001F642\101\0" ;; "\q" ;; '\'' ~ "\"" ;; "tab\there" ;; "\a\b\f\v" ;; s | length
-u | length ;; l | length ;; d | length ;; n | length ;; none | length ;; undefined_name | length ;; (1, 2) | count
-s | upper ;; s | lower ;; u | upper ;; u | lower ;; u | title ;; u | capitalize ;; s | title
+people ;; [s, html] ;; "\q" ;; '\'' ~ "\"" ;; "tab\there" ;; "\a\b\f\v" ;; s | length ;; u | length ;; l | length
+d | length ;; n | length ;; none | length ;; undefined_name | length ;; (1, 2) | count ;; s | upper ;; s | lower
+u | upper ;; u | lower ;; u | title ;; u | capitalize ;; s | title
 "they're bill's friends-from the_UK [x] {y} (z) <w>" | title ;; "hELLO wORLD" | capitalize ;; n | upper
 none | upper ;; "ß" | upper ;; "İ" | lower ;; "ﬁ" | capitalize ;; spaces | trim ;; spaces | trim | length
 "xxaxx" | trim("x") ;; "xyaYx" | trim("xy") ;; s | trim(none) ;; n | trim ;; "　a　" | trim ;; spaces | trim(chars=" ")
@@ -62,9 +63,8 @@ d.items() is sequence ;; {"items": 1}.items() | list ;; {"get": 1}.get("get") ;;
 d.update is defined ;; d.setdefault("q", 1) ;; l.append(1) ;; l.append is defined ;; l.sort() ;; l.index(1)
 l.index(9) ;; l.count(1) ;; (1, 1).count(1) ;; l.copy() ;; words | sort ;; words | sort(reverse=true)
 words | sort(case_sensitive=true) ;; l | sort ;; l | sort(true)
-people | sort(attribute="age") | map(attribute="name") | list
-people | sort(attribute="age,name", reverse=true) | map(attribute="name") | list ;; mixed | sort ;; d | sort
-s | sort | join ;; people | sort(attribute="job.title") | map(attribute="name") | list ;; words | unique | list
+people | sort(attribute="age") | map(attribute="name") | list ;; mixed | sort ;; d | sort ;; s | sort | join
+people | sort(attribute="job.title") | map(attribute="name") | list ;; words | unique | list
 words | unique(true) | list ;; mixed | unique | list
 people | unique(attribute="age") | map(attribute="name") | list ;; [1, 1.0, true, "1"] | unique | list
 [[1], [1]] | unique | list ;; l | reverse | list ;; s | reverse ;; u | reverse ;; d | reverse | list ;; n | reverse
@@ -87,101 +87,91 @@ people | selectattr("job.title", "eq", "king") | list | length ;; people | rejec
 people | selectattr | list
 people | selectattr("age", "gt", 10) | rejectattr("name", "eq", "Cy") | map(attribute="name") | first ;; n | string
 x | string ;; none | string ;; l | string ;; u | string ;; undefined_name | string ;; yes | string ;; "7" | int
-"7.9" | int ;; " 42 " | int ;; "x" | int ;; "x" | int(5) ;; "ff" | int(0, 16) ;; "0xff" | int(base=16)
-"0b11" | int(0, 0) ;; "1_000" | int ;; none | int ;; l | int ;; x | int ;; -2.9 | int ;; yes | int ;; "-5" | int
-"+5" | int ;; "1e3" | int ;; "" | int ;; undefined_name | int ;; "7" | float ;; "x" | float ;; "x" | float(1.5)
-" 1e3 " | float ;; "1_0.5" | float ;; "inf" | float ;; "nan" | float ;; "-Infinity" | float ;; n | float
-none | float ;; "0x10" | float ;; "1." | float ;; ".5" | float ;; "1__0" | float ;; huge | float ;; m | abs
--2.5 | abs ;; yes | abs ;; s | abs ;; x | round ;; 2.5 | round ;; 3.5 | round ;; 2.675 | round(2)
-1234.5678 | round(2) ;; 42.55 | round(1, "floor") ;; 42.55 | round(1, "ceil") ;; 7 | round ;; 7 | round(2)
--2.5 | round ;; 2.5 | round(0, "common") ;; 2.4 | round(method="ceil") ;; x | round(1, "nope") ;; 0.1 | round(20)
-s | round ;; lines | indent ;; lines | indent(2) ;; lines | indent(2, true) ;; lines | indent(2, blank=true)
-lines | indent("> ", first=true) ;; "" | indent(2) ;; "a" | indent(first=true) ;; "a\n" | indent ;; "\n" | indent(2)
-"\na" | indent(2, true) ;; n | indent ;; "a\n\n" | indent(1) ;; d | dictsort ;; d | dictsort(reverse=true)
-{"b": 2, "A": 3, "c": 1} | dictsort ;; {"b": 2, "A": 3, "c": 1} | dictsort(true)
+"7.9" | int ;; " 42 " | int ;; "x" | int ;; "x" | int(5) ;; none | int ;; l | int ;; x | int ;; -2.9 | int
+yes | int ;; "-5" | int ;; "+5" | int ;; "1e3" | int ;; "" | int ;; undefined_name | int ;; "7" | float ;; "x" | float
+"x" | float(1.5) ;; " 1e3 " | float ;; n | float ;; none | float ;; "0x10" | float ;; "1." | float ;; ".5" | float
+"1__0" | float ;; huge | float ;; m | abs ;; -2.5 | abs ;; yes | abs ;; s | abs ;; x | round ;; 2.5 | round
+3.5 | round ;; 2.675 | round(2) ;; 1234.5678 | round(2) ;; 7 | round ;; 7 | round(2) ;; -2.5 | round
+x | round(1, "nope") ;; 0.1 | round(20) ;; s | round ;; lines | indent ;; lines | indent(2) ;; lines | indent(2, true)
+lines | indent(2, blank=true) ;; lines | indent("> ", first=true) ;; "" | indent(2) ;; "a" | indent(first=true)
+"a\n" | indent ;; "\n" | indent(2) ;; "\na" | indent(2, true) ;; n | indent ;; "a\n\n" | indent(1) ;; d | dictsort
+d | dictsort(reverse=true) ;; {"b": 2, "A": 3, "c": 1} | dictsort ;; {"b": 2, "A": 3, "c": 1} | dictsort(true)
 {"b": 2, "A": 3, "c": 1} | dictsort(false, "value") ;; {"b": 2, "A": 3} | dictsort(by="nope") ;; l | dictsort
-{1: 2, "a": 3} | dictsort ;; html | escape ;; html | e ;; html | safe ;; html | e | e ;; html | safe | e
-html | forceescape ;; html | e | forceescape ;; (html|safe) + "<b>" ;; "<b>" + (html|safe) ;; (html|e) ~ "<b>"
-("<i>"|safe) + ("<b>"|safe) ;; ("<%s>"|safe) % "<" ;; ("<{}>"|safe).format("<") ;; ("<"|safe) * 2
-("<a>"|safe).replace("a", "<") ;; ("<a>"|safe).upper() + "<" ;; ("<a>"|safe)[0] + "<" ;; [html|safe]
-(["<"]|join("<"|safe)) + "<" ;; html | e | length ;; ("<"|safe) is escaped ;; "<" is escaped ;; ("<"|safe) == "<"
-("a<b"|safe).split("<") ;; n | e ;; none | e ;; ("<"|safe).join(["<", "<"|e]) ;; "%s and %d" % ("a", 5) ;; "%s" % s
-"%05d|%-5d|%+d" % (n, n, n) ;; "%.2f" % x ;; "%x %X %o" % (255, 255, 8) ;; "%(b)s" % d ;; "%s" % l ;; "%s %s" % (1,)
-"%s" % (1, 2) ;; "%%"  % () ;; "%r" % "a" ;; "%5s|%-5s|" % ("a", "b") ;; "%c" % "a" ;; "%e" % x ;; "%g" % x
-"%d" % "a" ;; "%d" % 2.9 ;; "%.3s" % s ;; "%5.1f" % x ;; "%" % 1 ;; "%q" % 1 ;; "%#x" % 255 ;; "%s" % {"a": 1}
-"% d" % 5 ;; "%.3d" % 5 ;; "%s %s" | format("a", 1) ;; "%(a)s" | format(a=1) ;; "%s" | format ;; "{}".format(1)
-"{} {}".format(1, "a") ;; "{1} {0}".format("a", "b") ;; "{a} {b}".format(a=1, b=none) ;; "{{}}".format()
-"{0.name}".format(people[0]) ;; "{0[name]}".format(people[0]) ;; "{0[1]}".format(l) ;; "{}".format() ;; "{".format(1)
-"}".format(1) ;; "{x}".format(y=1) ;; "{0.__class__}".format(1) ;; "a{}b".format(l) ;; "{}{}".format("Ł", 1.0)
-l | tojson ;; d | tojson ;; people | tojson(indent=2) ;; mixed | tojson ;; u | tojson ;; u | tojson(ensure_ascii=true)
-quote | tojson ;; quote | tojson(true) ;; none | tojson ;; x | tojson ;; big | tojson ;; "inf" | float | tojson
-undefined_name | tojson ;; (1, 2) | tojson ;; {1: 2, none: 3, true: 4, 2.5: 5} | tojson ;; d | tojson(sort_keys=true)
-{"b": 1, "a": 2} | tojson(sort_keys=true) ;; [] | tojson(indent=2) ;; {} | tojson(indent=2)
-nested | tojson(indent=1) ;; d | tojson(separators=(",", ":")) ;; l | tojson(indent="--") ;; l | tojson(indent=0)
-d.items() | tojson ;; html | tojson ;; html | safe | tojson ;; namespace() | tojson ;; range(3) | tojson
-d | tojson(4) ;; "\x7f\x1f" | tojson ;; "\x7f\x1f🙂" | tojson(true) ;; {(1,): 2} | tojson ;; huge | tojson ;; s.upper()
-s.lower() ;; u.upper() ;; u.lower() ;; u.title() ;; "they're here" | title ;; "they're here".title() ;; u.capitalize()
-s.strip("Hd") ;; spaces.strip() ;; spaces.lstrip() ;; spaces.rstrip() ;; "xxaxx".lstrip("x") ;; "xxaxx".rstrip("x")
-s.strip(none) ;; "<think>x</think>".rstrip("</think>") ;; "abc".strip("") ;; s.split() ;; s.split(",")
-s.split(", ", 1) ;; " a  b c ".split() ;; " a  b c ".split(none, 1) ;; " a  b c ".rsplit(none, 1)
-"a,b,c".rsplit(",", 1) ;; "a,b,c".split(",", 0) ;; "a,b,c".split(",", maxsplit=1) ;; s.split("") ;; "".split()
-"".split(",") ;; lines.splitlines() ;; lines.splitlines(true) ;; "a,b".split(",")[-1] ;; "abc".split("b")[0]
-"a--b--c".split("--") ;; "aaa".split("aa") ;; "aaa".rsplit("aa") ;; s.startswith("Hello") ;; s.startswith(("x", "H"))
-s.startswith("World", 7) ;; s.endswith("World") ;; s.endswith("Hello", 0, 5) ;; s.startswith("")
-s.endswith(("a", "d")) ;; s.startswith(1) ;; "".startswith("") ;; s.startswith("lo", -9) ;; "abc".startswith("", 4)
-s.find("o") ;; s.find("o", 5) ;; s.find("zz") ;; s.rfind("o") ;; s.index("W") ;; s.index("zz") ;; s.rindex("o")
-s.count("o") ;; s.count("") ;; u.find("漢") ;; u.find("", 3) ;; s.find("", 99) ;; s.count("l", 3) ;; s.find("o", -4)
-s.find("o", 0, 4) ;; "aaaa".count("aa") ;; ", ".join(words) ;; ", ".join(l) ;; "".join([]) ;; "-".join("abc")
-"-".join(d) ;; s.replace("l", "L") ;; s.replace("l", "L", 1) ;; s.replace("", ".") ;; s.replace("l")
-s.replace("l", none) ;; "a".center(5, "*") ;; "ab".center(5) ;; "a".ljust(4, ".") ;; "a".rjust(4) ;; "7".zfill(3)
-"-7".zfill(4) ;; "a".center(4) ;; "abc".center(2) ;; "Ł" | center(5) ;; "a".center(3, "ab") ;; s | center(20)
-"a-b-c".partition("-") ;; "a-b-c".rpartition("-") ;; "abc".partition("-") ;; "abc".rpartition("-")
-"prefix-x".removeprefix("prefix-") ;; "x.txt".removesuffix(".txt") ;; "abc".removeprefix("x") ;; "abc".isalpha()
-"ab1".isalnum() ;; "12".isdigit() ;; "½".isdigit() ;; "²".isdigit() ;; "²".isdecimal() ;; "".isdigit()
-"abc".islower() ;; "ABC".isupper() ;; "aBC".isupper() ;; "1".islower() ;; " \t".isspace() ;; "Łódź".isalpha()
-"ªa".islower() ;; s is string ;; n is string ;; none is string ;; n is number ;; yes is number ;; x is number
-s is number ;; n is integer ;; yes is integer ;; x is integer ;; x is float ;; n is float ;; yes is boolean
-n is boolean ;; yes is true ;; n is true ;; no is false ;; zero is false ;; none is none ;; nothing is none
-undefined_name is none ;; undefined_name is undefined ;; n is undefined ;; undefined_name is not defined
-d.zz is defined ;; d is mapping ;; l is mapping ;; l is sequence ;; s is sequence ;; d is sequence ;; n is sequence
-(1,) is sequence ;; l is iterable ;; s is iterable ;; n is iterable ;; none is iterable ;; undefined_name is iterable
-undefined_name is sequence ;; undefined_name is mapping ;; range(3) is sequence ;; (l|map("abs")) is iterable
-(l|map("abs")) is sequence ;; d.keys() is iterable ;; n is odd ;; n is even ;; n is divisibleby(7)
-n is divisibleby 2 ;; n is eq(7) ;; n is equalto 7 ;; n is ne 8 ;; n is gt 3 ;; n is ge 7 ;; n is lt 3 ;; n is le(7)
-n is lessthan 8 ;; n is greaterthan 8 ;; n is in [7] ;; n is in(l) ;; n is not in [1] ;; "a" is in "abc"
-s is sameas s ;; none is sameas none ;; yes is sameas true ;; 1 is sameas true ;; s is upper ;; "ABC" is upper
-"abc" is lower ;; n is lower ;; s is callable ;; range is callable ;; d.get is callable ;; "upper" is filter
-"nope" is filter ;; "odd" is test ;; "nope" is test ;; n is nope ;; n is divisibleby(0) ;; s is odd
-n is string or n is number ;; n is not string and n is number ;; n is == 7 ;; not n is odd ;; n is odd == true
-range(3) | list ;; range(1, 7, 2) | list ;; range(5, 0, -2) | list ;; range(0) | list ;; range(3) | length
-range(10)[2:5] | list ;; range(10)[-1] ;; range(1, 2, 0) ;; range(200000) | length ;; range("a") ;; 2 in range(3)
-range(3) | sum ;; dict(a=1, b=2) ;; dict({"x": 1}, y=2) ;; dict([("a", 1)]) ;; dict() ;; dict(1) ;; namespace(a=1).a
-namespace({"a": 1}).a ;; namespace().a ;; namespace(a=1) ;; namespace(_a=1) ;; strftime_now("%Y-%m-%d")
+{1: 2, "a": 3} | dictsort ;; html | escape ;; html | e ;; html | safe ;; (html|e) ~ "<b>"
+("<i>"|safe) + ("<b>"|safe) ;; ("<"|safe) * 2 ;; (["<"]|join("<"|safe)) + "<" ;; html | e | length
+("<"|safe) == "<" ;; n | e ;; none | e ;; "%s and %d" % ("a", 5) ;; "%s" % s ;; "%s" % l ;; "%s %s" % (1,)
+"%s" % (1, 2) ;; "%%"  % () ;; "%d" % "a" ;; "%" % 1 ;; "%q" % 1 ;; "%s" % {"a": 1} ;; "%s %s" | format("a", 1)
+"%s" | format ;; "{}".format(1) ;; "{} {}".format(1, "a") ;; "{1} {0}".format("a", "b")
+"{a} {b}".format(a=1, b=none) ;; "{{}}".format() ;; "{}".format() ;; "{".format(1) ;; "}".format(1)
+"{x}".format(y=1) ;; "a{}b".format(l) ;; "{}{}".format("Ł", 1.0) ;; l | tojson ;; d | tojson
+people | tojson(indent=2) ;; mixed | tojson ;; u | tojson ;; u | tojson(ensure_ascii=true) ;; quote | tojson
+quote | tojson(true) ;; none | tojson ;; x | tojson ;; big | tojson ;; undefined_name | tojson ;; (1, 2) | tojson
+{1: 2, none: 3, true: 4, 2.5: 5} | tojson ;; d | tojson(sort_keys=true) ;; {"b": 1, "a": 2} | tojson(sort_keys=true)
+[] | tojson(indent=2) ;; {} | tojson(indent=2) ;; nested | tojson(indent=1) ;; d | tojson(separators=(",", ":"))
+l | tojson(indent="--") ;; l | tojson(indent=0) ;; d.items() | tojson ;; html | tojson ;; html | safe | tojson
+namespace() | tojson ;; range(3) | tojson ;; d | tojson(4) ;; "\x7f\x1f" | tojson ;; "\x7f\x1f🙂" | tojson(true)
+{(1,): 2} | tojson ;; huge | tojson ;; s.upper() ;; s.lower() ;; u.upper() ;; u.lower() ;; u.title()
+"they're here" | title ;; "they're here".title() ;; u.capitalize() ;; s.strip("Hd") ;; spaces.strip()
+spaces.lstrip() ;; spaces.rstrip() ;; "xxaxx".lstrip("x") ;; "xxaxx".rstrip("x") ;; s.strip(none)
+"<think>x</think>".rstrip("</think>") ;; "abc".strip("") ;; s.split() ;; s.split(",") ;; s.split(", ", 1)
+" a  b c ".split() ;; " a  b c ".split(none, 1) ;; "a,b,c".rsplit(",", 1) ;; "a,b,c".split(",", 0)
+"a,b,c".split(",", maxsplit=1) ;; s.split("") ;; "".split() ;; "".split(",") ;; lines.splitlines()
+lines.splitlines(true) ;; "a,b".split(",")[-1] ;; "abc".split("b")[0] ;; "a--b--c".split("--") ;; "aaa".split("aa")
+"aaa".rsplit("aa") ;; s.startswith("Hello") ;; s.startswith(("x", "H")) ;; s.endswith("World") ;; s.startswith("")
+s.endswith(("a", "d")) ;; s.startswith(1) ;; "".startswith("") ;; s.find("o") ;; s.find("zz") ;; s.rfind("o")
+s.index("zz") ;; s.count("o") ;; s.count("") ;; u.find("漢") ;; "aaaa".count("aa") ;; ", ".join(words) ;; ", ".join(l)
+"".join([]) ;; "-".join("abc") ;; "-".join(d) ;; s.replace("l", "L") ;; s.replace("l", "L", 1) ;; s.replace("", ".")
+s.replace("l") ;; s.replace("l", none) ;; "a".center(3, "ab") ;; "a-b-c".partition("-") ;; "abc".partition("-")
+"prefix-x".removeprefix("prefix-") ;; "x.txt".removesuffix(".txt") ;; "abc".removeprefix("x") ;; "12".isdigit()
+"½".isdigit() ;; "²".isdigit() ;; "".isdigit() ;; s is string ;; n is string ;; none is string ;; n is number
+yes is number ;; x is number ;; s is number ;; n is integer ;; yes is integer ;; x is integer ;; x is float
+n is float ;; yes is boolean ;; n is boolean ;; yes is true ;; n is true ;; no is false ;; zero is false
+none is none ;; nothing is none ;; undefined_name is none ;; undefined_name is undefined ;; n is undefined
+undefined_name is not defined ;; d.zz is defined ;; d is mapping ;; l is mapping ;; l is sequence ;; s is sequence
+d is sequence ;; n is sequence ;; (1,) is sequence ;; l is iterable ;; s is iterable ;; n is iterable
+none is iterable ;; undefined_name is iterable ;; undefined_name is sequence ;; undefined_name is mapping
+range(3) is sequence ;; (l|map("abs")) is iterable ;; (l|map("abs")) is sequence ;; d.keys() is iterable ;; n is odd
+n is even ;; n is divisibleby(7) ;; n is divisibleby 2 ;; n is eq(7) ;; n is equalto 7 ;; n is ne 8 ;; n is gt 3
+n is ge 7 ;; n is lt 3 ;; n is le(7) ;; n is lessthan 8 ;; n is greaterthan 8 ;; n is in [7] ;; n is in(l)
+n is not in [1] ;; "a" is in "abc" ;; s is sameas s ;; none is sameas none ;; yes is sameas true ;; 1 is sameas true
+n is nope ;; n is divisibleby(0) ;; s is odd ;; n is string or n is number ;; n is not string and n is number
+n is == 7 ;; not n is odd ;; n is odd == true ;; range(3) | list ;; range(1, 7, 2) | list ;; range(5, 0, -2) | list
+range(0) | list ;; range(3) | length ;; range(10)[2:5] | list ;; range(10)[-1] ;; range(1, 2, 0)
+range(200000) | length ;; range("a") ;; 2 in range(3) ;; range(3) | sum ;; dict(a=1, b=2) ;; dict({"x": 1}, y=2)
+dict() ;; dict(1) ;; namespace(a=1).a ;; namespace().a ;; namespace(_a=1) ;; strftime_now("%Y-%m-%d")
 strftime_now("%d %b %Y") ;; strftime_now("%B %d, %Y %H:%M:%S %p %j %a %A") ;; strftime_now("%%") ;; strftime_now("")
 strftime_now("%z|%Z|") ;; strftime_now("%-d") ;; strftime_now("%f") ;; strftime_now is defined
 raise_exception("stop here") ;; raise_exception(n) ;; raise_exception() ;; n | nope | nope(1) ;; s.__class__
-s.__class__.__mro__ ;; d.__init__ ;; s.upper.__self__ ;; l | attr("index") ;; d | attr("b") ;; n() ;; s() ;; range()
-l | length(1) ;; s | upper(1) ;; s | trim(nope=1) ;; s | trim("a", chars="b") ;; -1 | abs ;; (-1) | abs ;; 1 - -1
-2 * 3 ** 2 ;; -2 ** 2 ;; 2 ** 3 ** 2 ;; 10 - 5 - 2 ;; 100 / 10 / 2 ;; 1 + 2 ~ 3 + 4 ;; 1 ~ 2 * 3 ;; "a" ~ 1 + 2
-not 1 == 2 ;; not 1 in [1] ;; 1 if 0 else 2 ~ "x" ;; [1, 2][0] ;; {"a": [1, 2]}.a[1] ;; "abc"[1]
-"abc" | upper ~ "d" ;; ("abc" ~ "d") | upper ;; s | upper | lower | title ;; l[0] + l[1] * l[2] ;; (1, 2)[0]
-(l) | first ;; d.a.c | last ;; 5.0 ;; 5.0 ~ "" ;; 1.0 * 3 ;; 3.0 // 2 ;; 10 ** 20 ;; 10 ** -2 ;; 1e16 // 1 ;; 7 // 0.5
-n.0 ;; l.0 ;; nested.1.0 ;; "a".upper()[0].lower() ;; s[:5].upper().center(9, "-") ;; s.split(", ")[1][::-1]
-people[0]["tags"][0] ;; people | length > 2 ;; people[-1].name ;; people[:2] | length
+s.__class__.__mro__ ;; d.__init__ ;; s.upper.__self__ ;; l | attr("index") ;; n() ;; s() ;; range() ;; l | length(1)
+s | upper(1) ;; s | trim(nope=1) ;; s | trim("a", chars="b") ;; -1 | abs ;; (-1) | abs ;; 1 - -1 ;; 10 - 5 - 2
+100 / 10 / 2 ;; 1 + 2 ~ 3 + 4 ;; 1 ~ 2 * 3 ;; "a" ~ 1 + 2 ;; not 1 == 2 ;; not 1 in [1] ;; 1 if 0 else 2 ~ "x"
+[1, 2][0] ;; {"a": [1, 2]}.a[1] ;; "abc"[1] ;; "abc" | upper ~ "d" ;; ("abc" ~ "d") | upper
+s | upper | lower | title ;; l[0] + l[1] * l[2] ;; (1, 2)[0] ;; (l) | first ;; d.a.c | last ;; 5.0 ;; 5.0 ~ ""
+1.0 * 3 ;; 3.0 // 2 ;; 1e16 // 1 ;; 7 // 0.5 ;; n.0 ;; l.0 ;; nested.1.0 ;; "a".upper()[0].lower()
+s.split(", ")[1][::-1] ;; people[0]["tags"][0] ;; people | length > 2 ;; people[-1].name ;; people[:2] | length
 people[1:] | map(attribute="name") | list ;; people[::-1][0].name ;; (people|first).name
-(people|map(attribute="name")|list)[1] ;; l | wordcount ;; "a b-c d_e" | wordcount ;; "%d items" | format(3)
-s | list | length ;; s | wordcount ;; u | wordcount ;; dict(a=1) == {"a": 1} ;; {"a": 1} | length
-{"a": {"b": 1}} | string ;; [1.0, 1e20, 1e-7] ;; (1, 2) + (3,) ;; "a" in ["a"] ;; ["a"] == ["a"]
+(people|map(attribute="name")|list)[1] ;; "%d items" | format(3) ;; s | list | length ;; dict(a=1) == {"a": 1}
+{"a": 1} | length ;; {"a": {"b": 1}} | string ;; [1.0, 1e20, 1e-7] ;; (1, 2) + (3,) ;; "a" in ["a"] ;; ["a"] == ["a"]
 [1, [2]] == [1, [2]] ;; [] == () ;; "" == none ;; 0 == "" ;; 0 == false ;; "a" == "a" == "a"
 """
 
 # Whole templates, with ---- between.
 TEMPLATES = r"""
-{% for i in l %}{{ i }}{% endfor %}
-----
 {% for i in l %}
-  {{ loop.index }}/{{ loop.length }} {{ loop.index0 }} {{ loop.revindex }} {{ loop.revindex0 }} {{ loop.first }} {{ loop.last }} {{ loop.previtem }} {{ loop.nextitem }} {{ loop.cycle("a", "b") }} {{ loop.depth }}
+  {{ loop.index }}/{{ loop.length }} {{ loop.index0 }} {{ loop.revindex }} {{ loop.revindex0 }} {{ loop.first }} {{ loop.last }} {{ loop.previtem }} {{ loop.nextitem }} {{ loop.depth }}
 {% endfor %}
+----
+{% set ns = namespace(x=1, found=false) %}{% for i in l %}{% set ns.x = ns.x + i %}{% if i == 1 %}{% set ns.found = true %}{% endif %}{% endfor %}{{ ns.x }} {{ ns.found }} {{ ns.nope }}
+----
+{% set x %}  block {{ n }}
+{% endset %}[{{ x }}]{% set y | upper | trim %} shout {{ n }} {% endset %}[{{ y }}]{{ x is string }}
+----
+{% filter upper %}text {{ s }}{% endfilter %}{% filter trim | replace("a", "b") %}  a {{ n }} {% endfilter %}|{% filter indent(2, true) %}x
+y{% endfilter %}
+----
+{% for i in l %}{% filter upper %}a{% if i == 1 %}{% continue %}{% endif %}{{ i }}{% endfilter %}{% endfor %}
+----
+{% for i in l %}{{ i }}{% endfor %}
 ----
 {% for i in none_list %}x{% else %}nothing{% endfor %}|{% for i in undefined_name %}x{% else %}none{% endfor %}
 ----
@@ -215,8 +205,6 @@ TEMPLATES = r"""
 ----
 {% set x = 1 %}{% for i in l %}{% set x = x + i %}{{ x }} {% endfor %}{{ x }}
 ----
-{% set ns = namespace(x=1, found=false) %}{% for i in l %}{% set ns.x = ns.x + i %}{% if i == 1 %}{% set ns.found = true %}{% endif %}{% endfor %}{{ ns.x }} {{ ns.found }} {{ ns.nope }} {{ ns }}
-----
 {% set d.x = 1 %}{{ d }}
 ----
 {% set ns = namespace() %}{% set ns._x = 1 %}{{ ns._x }}
@@ -235,14 +223,9 @@ TEMPLATES = r"""
 ----
 {% set a, b = [1, 2, 3] %}
 ----
-{% set x %}  block {{ n }}
-{% endset %}[{{ x }}]{% set y | upper | trim %} shout {{ n }} {% endset %}[{{ y }}]{{ x is string }}
-----
 {% set x %}{% set inner = 1 %}{% endset %}{{ inner is defined }}
 ----
 {% set ns = namespace() %}{% set ns.text %}a {{ n }}{% endset %}{{ ns.text }}
-----
-{% set x = 5 %}{% with x = 1, y = x %}{{ x }}{{ y }}{% set x = 9 %}{{ x }}{% endwith %}{{ x }}{{ y is defined }}{% with %}{% set q = 1 %}{% endwith %}{{ q }}
 ----
 {% macro m(a, b=2, c="x") %}({{ a }},{{ b }},{{ c }}){% endmacro %}{{ m(1) }}{{ m(1, 3) }}{{ m(1, c=4) }}{{ m(b=5, a=6) }}{{ m() }}{{ m(a=1) | length }}{{ m(1) ~ "!" }}
 ----
@@ -253,10 +236,6 @@ TEMPLATES = r"""
 {% macro m(a) %}{{ a is defined }}{{ a.x }}{% endmacro %}{{ m() }}
 ----
 {% macro m(a, b=a) %}{{ a }}{{ b }}{% endmacro %}{{ m(1) }}{{ m(1, 2) }}
-----
-{% macro m() %}{{ varargs }} {{ kwargs }}{% endmacro %}{{ m(1, 2, x=3) }}{{ m() }}
-----
-{% macro m(a) %}{{ a }}{% for v in varargs %},{{ v }}{% endfor %}{% for k, v in kwargs.items() %},{{ k }}={{ v }}{% endfor %}{% endmacro %}{{ m(1, 2, 3, k=4) }}{{ m(*[1, 2], **{"z": 3}) }}
 ----
 {% macro fact(k) %}{% if k <= 1 %}1{% else %}{{ k * (fact(k - 1) | int) }}{% endif %}{% endmacro %}{{ fact(10) }}
 ----
@@ -282,29 +261,16 @@ TEMPLATES = r"""
 ----
 {% if yes %}{% macro m() %}x{% endmacro %}{% endif %}{{ m() }}
 ----
-{% macro dialog(title) %}<{{ title }}>{{ caller() }}</{{ title }}>{% endmacro %}{% call dialog("t") %}body {{ n }}{% endcall %}
-----
-{% macro each(items) %}{% for i in items %}{{ caller(i, loop.index) }}{% endfor %}{% endmacro %}{% call(item, place) each(l) %}{{ place }}:{{ item }} {% endcall %}
-----
 {% macro m() %}{{ caller() }}{% endmacro %}{{ m() }}
 ----
 {% macro m() %}x{% endmacro %}{% call m() %}y{% endcall %}
 ----
 {% macro m(caller) %}{{ caller }}{% endmacro %}{{ m(1) }}
 ----
-{% filter upper %}text {{ s }}{% endfilter %}{% filter trim | replace("a", "b") %}  a {{ n }} {% endfilter %}|{% filter indent(2, true) %}x
-y{% endfilter %}
-----
 {% generation %}a {{ n }}{% set g = 1 %}{% endgeneration %}{{ g is defined }}
 ----
 {% for m in people %}{%- generation -%} {{ m.name }} {% endgeneration %}
 {% endfor %}
-----
-{% raw %}{{ not }} {% parsed %} {# at all #}{% endraw %}|{%- raw -%}  x  {%- endraw -%}  |
-  {% raw %}
-  kept
-  {% endraw %}
-end
 ----
 a {# comment #} b {#- stripped -#} c {# {{ n }} {% if %} #}
   {# alone on its line #}
@@ -412,8 +378,6 @@ four
 {% set ns = namespace(items=[]) %}{% for p in people %}{% set ns.items = ns.items + [p.name] %}{% endfor %}{{ ns.items | join(", ") }}
 ----
 {{ "a" if loop is defined else "b" }}{% for i in [1] %}{{ "a" if loop is defined else "b" }}{% endfor %}
-----
-{% macro a() %}{% for i in [1, 2] %}{{ caller(i) }}{% endfor %}{% endmacro %}{% call(i) a() %}{% if i == 1 %}one{% else %}{{ i }}{% endif %}{% endcall %}
 ----
 {% macro a(x) %}{{ x }}{% endmacro %}{% macro b(f, x) %}{{ f(x) }}{% endmacro %}{{ b(a, 1) }}{% set g = a %}{{ g(2) }}
 ----

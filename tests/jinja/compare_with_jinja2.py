@@ -26,6 +26,9 @@ try:
     import jinja2.ext
     import jinja2.sandbox
 except ImportError:
+    # Debian's package is for Debian's Python, which need not be the first.
+    if sys.executable != "/usr/bin/python3" and os.access("/usr/bin/python3", os.X_OK):
+        os.execv("/usr/bin/python3", ["/usr/bin/python3", *sys.argv])
     print("skipped: jinja2 is missing (Debian package python3-jinja2)")
     sys.exit(77)
 

@@ -115,6 +115,7 @@ SETTINGS = {
         "documents": [{"title": "Sums", "text": "2 + 2 = 4"}, {"title": "More", "text": "3 + 3 = 6"}],
         "custom_tools": [WEATHER], "builtin_tools": ["code_interpreter"], "reasoning_effort": "low",
         "tools_in_user_message": False, "xml_tools": [WEATHER], "keep_past_thinking": True,
+        "datetime": "Tuesday", "functions": "[]",
     },
 }
 

@@ -1,4 +1,5 @@
-// Renders templates for compare_with_jinja2.py: JSON objects {"template", "variables"} in, one a line, and objects
+// Renders templates for compare_with_jinja2.py: JSON objects {"template", "variables"} in, one a line, and
+// objects
 // {"text"} or {"error", "code"} out. The clock stands at 2024-03-05 14:07:09.
 #include <iostream>
 #include <string>

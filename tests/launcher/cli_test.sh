@@ -135,6 +135,33 @@ expect 0 env LONGSPAN_MODEL="$folder" "$longspan" generate --config "$work/optio
   --ignore-eos
 prints '"completion_tokens":3'
 
+# Chat: the golden's template begins with BOS.
+expect 0 "$longspan" tokenize --model "$folder" --text $'[user] Who decides?\n[assistant]'
+chat_ids=$(<"$out")
+expect 0 "${generate[@]}" --chat --prompt "Who decides?" --max-tokens 12 --json --kv-bytes 4M
+silent
+prints "\"prompt_token_ids\":$chat_ids"
+expect 2 "$longspan" generate --model "$folder" --chat --token-ids 1
+expect 0 "$longspan" generate --model "$gguf" --chat --prompt "Who decides?" --max-tokens 2 --kv-bytes 4M
+says "no chat template"
+printf '%s\n' '{"messages": [{"role": "user", "content": "Who decides?"}], "max_tokens": 1}' \
+  '{"messages": [{"role": "user"}]}' '{"prompt": "Who decides?", "max_tokens": 1, "logprobs": 1}' >"$work/chat.jsonl"
+expect 1 "$longspan" generate --model "$folder" --prompt-file "$work/chat.jsonl" --chat
+sed -n 1p "$out" | grep -q -F "\"prompt_token_ids\":$chat_ids" || fail "$what: messages are not the template's"
+sed -n 2p "$out" | grep -q -F 'messages[0] has no' || fail "$what: the wrong message is not refused"
+sed -n 3p "$out" | grep -q -F "\"prompt_token_ids\":$chat_ids" || fail "$what: a prompt is not a message of the user"
+sed -n 3p "$out" | grep -q -F '"top_logprobs":[{"id":' || fail "$what: no log-probabilities"
+
+# Log-probabilities
+expect 2 "$longspan" generate --model "$folder" --prompt "a" --logprobs 3
+says "--json"
+expect 2 "$longspan" generate --model "$folder" --prompt "a" --json --logprobs 21
+says "--logprobs"
+expect 0 "${generate[@]}" --prompt "The cache grows" --max-tokens 12 --json --kv-bytes 4M --logprobs 2 --temperature 2 --seed 7
+[ "$(grep -o '"top_logprobs":\[' "$out" | wc -l)" -eq 12 ] || fail "$what: not log-probabilities for each token"
+grep -q '"bytes":\[[0-9]' "$out" || fail "$what: no bytes"
+sed 's/.*"logprobs"://; s/"usage".*//' "$out" >"$work/logprobs"
+
 # A batch: in order, one object each, a refused request among them.
 printf '%s\n' '{"prompt": "The cache grows", "max_tokens": 12, "ignore_eos": true}' \
   '{"token_ids": [5, 6, 7], "max_tokens": 3, "ignore_eos": true}' \
@@ -165,6 +192,8 @@ for grid in "2 1" "1 2" "2 2" "4 1"; do
   for name in token_ids logits_digest; do
     [ "$(field "$name")" = "$(out=$work/alone.json field "$name")" ] || fail "$what: other $name than one rank"
   done
+  expect 0 "${group[@]}" --prompt "The cache grows" --max-tokens 12 --json --logprobs 2 --temperature 2 --seed 7
+  sed 's/.*"logprobs"://; s/"usage".*//' "$out" | cmp - "$work/logprobs" || fail "$what: other log-probabilities than one rank"
 done
 expect 0 "$mpirun" -n 2 "$longspan" logits --model "$folder" --threads 1 --token-ids "$ids" --output "$work/2.npy"
 cmp "$work/1.npy" "$work/2.npy" || fail "$what: other logits than one rank"

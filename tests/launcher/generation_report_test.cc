@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
+#include <limits>
+
 #include <nlohmann/json.hpp>
 
 namespace longspan {
@@ -36,6 +39,7 @@ TEST(GenerationReportTest, JsonHasTheAgreedFields) {
   const std::string line = RenderJson(generation, 1.5, TwoRanks());
   EXPECT_EQ(line.find('\n'), line.size() - 1);
   const json object = json::parse(line);
+  EXPECT_FALSE(object.contains("logprobs"));
   EXPECT_TRUE(object["text"].is_null());
   EXPECT_EQ(object["prompt_token_ids"], json({1, 2, 3, 4}));
   EXPECT_EQ(object["token_ids"], json({9, 8, 7}));
@@ -55,6 +59,25 @@ TEST(GenerationReportTest, JsonHasTheAgreedFields) {
                                    {"kv_bytes_per_rank", {100 << 20, 100 << 20}},
                                    {"comm_bytes_per_rank", {3000, 5000}},
                                    {"comm_ops_per_rank", {30, 30}}}));
+}
+
+TEST(GenerationReportTest, LogprobsHaveOpenAisShape) {
+  const ManualClock clock;
+  GenerationOptions options;
+  options.logprobs = 1;
+  Generation generation(std::move(options), nullptr, clock);
+  generation.OnLogits(0, std::vector<float>{0, 0, -std::numeric_limits<float>::infinity()});
+  generation.OnToken(1);
+  generation.OnLogits(1, std::vector<float>{-std::numeric_limits<float>::infinity(), 5, 5});
+  generation.OnToken(0);
+  generation.OnFinish(FinishReason::kLength);
+  const json content = json::parse(RenderJson(generation, 0, TwoRanks()))["logprobs"]["content"];
+  ASSERT_EQ(content.size(), 2u);
+  const json first = {{"id", 0}, {"token", nullptr}, {"bytes", nullptr}, {"logprob", -std::log(2.0)}};
+  EXPECT_EQ(content[0]["id"], 1);
+  EXPECT_EQ(content[0]["top_logprobs"], json::array({first}));
+  EXPECT_EQ(content[1]["logprob"], -9999);
+  EXPECT_EQ(content[1]["top_logprobs"][0]["id"], 1);
 }
 
 TEST(GenerationReportTest, OneTokenHasNoDecodeSpeed) {

@@ -11,7 +11,7 @@ TEST(GenerationRequestTest, ReadsEveryField) {
   const auto requests = ParseRequestLines(
       R"({"prompt": "Hi", "max_tokens": 5, "temperature": 0.5, "top_k": 3, "top_p": 0.9, "min_p": 0.1,)"
       R"( "repetition_penalty": 1.2, "presence_penalty": -1, "frequency_penalty": 0.25,)"
-      R"( "logit_bias": {"7": -100, "9": 1.5}, "seed": 18446744073709551615, "stop": ["a", "b"], "ignore_eos": true})"
+      R"( "logit_bias": {"7": -100, "9": 1.5}, "seed": 18446744073709551615, "stop": ["a", "b"], "ignore_eos": true, "logprobs": 3})"
       "\n \n"
       R"({"token_ids": [1, 2], "stop": "END"})"
       "\n",
@@ -32,6 +32,7 @@ TEST(GenerationRequestTest, ReadsEveryField) {
   EXPECT_EQ(first.sampling.seed, 18446744073709551615u);
   EXPECT_EQ(first.stop, std::vector<std::string>({"a", "b"}));
   EXPECT_TRUE(first.ignore_eos);
+  EXPECT_EQ(first.logprobs, 3);
   EXPECT_FALSE(requests->at(1).prompt.has_value());
   EXPECT_EQ(requests->at(1).token_ids, std::vector<int32_t>({1, 2}));
   EXPECT_EQ(requests->at(1).stop, std::vector<std::string>({"END"}));
@@ -66,7 +67,13 @@ TEST(GenerationRequestTest, ErrorsNameLineAndField) {
            {R"({"prompt": "a", "stop": ["a", ""]})", "\"stop\": must be"},
            {R"({"prompt": "a", "logit_bias": {"x": 1}})", "\"logit_bias\": must be"},
            {R"({"prompt": "a", "ignore_eos": 1})", "\"ignore_eos\": must be true or false"},
-           {R"({"token_ids": [1.5]})", "\"token_ids\""}}) {
+           {R"({"token_ids": [1.5]})", "\"token_ids\""},
+           {R"({"prompt": "a", "messages": []})", "f.jsonl:2: needs one of"},
+           {R"({"messages": {}})", "\"messages\": must be an array"},
+           {R"({"messages": [], "tools": {}})", "\"tools\": must be an array"},
+           {R"({"messages": [], "chat_template_kwargs": 1})", "\"chat_template_kwargs\": must be an object"},
+           {R"({"prompt": "a", "tools": []})", "\"tools\" needs \"messages\""},
+           {R"({"prompt": "a", "logprobs": 21})", "\"logprobs\": must be a whole number from 0 to 20"}}) {
     const auto requests =
         ParseRequestLines("{\"prompt\": \"ok\"}\n" + line + "\n", "f.jsonl", GenerationRequest());
     ASSERT_FALSE(requests.ok()) << line;
@@ -74,6 +81,26 @@ TEST(GenerationRequestTest, ErrorsNameLineAndField) {
         << requests.status();
   }
   EXPECT_FALSE(ParseRequestLines("\n", "f.jsonl", GenerationRequest()).ok());
+}
+
+// Templates print members in their order.
+TEST(GenerationRequestTest, ConversationsKeepTheirOrder) {
+  const auto requests =
+      ParseRequestLines(R"({"tools": [{"z": 1, "a": 2.0}], "messages": [{"role": "user", "content": "é"}],)"
+                        R"( "chat_template_kwargs": {"y": 1, "messages": 5, "b": 2}})",
+                        "f.jsonl", GenerationRequest());
+  ASSERT_TRUE(requests.ok()) << requests.status();
+  EXPECT_FALSE(requests->at(0).prompt.has_value());
+  EXPECT_EQ(requests->at(0).conversation,
+            R"({"y":1,"messages":[{"role":"user","content":"é"}],"b":2,"tools":[{"z":1,"a":2.0}]})");
+}
+
+TEST(GenerationRequestTest, APromptBecomesAMessage) {
+  GenerationRequest request;
+  request.prompt = "\"Hi\"";
+  AskAsUser(&request);
+  EXPECT_FALSE(request.prompt.has_value());
+  EXPECT_EQ(request.conversation, R"({"messages":[{"role":"user","content":"\"Hi\""}]})");
 }
 
 TEST(GenerationRequestTest, ReadsLogitBias) {
@@ -85,11 +112,13 @@ TEST(GenerationRequestTest, ReadsLogitBias) {
 TEST(GenerationRequestTest, TextNeedsATokenizer) {
   GenerationRequest request;
   request.prompt = "text";
-  EXPECT_FALSE(ToEngineRequest(request, nullptr).ok());
-  request.prompt.reset();
+  EXPECT_FALSE(ToEngineRequest(request, nullptr, nullptr, {}).ok());
+  AskAsUser(&request);
+  EXPECT_FALSE(ToEngineRequest(request, nullptr, nullptr, {}).ok());
+  request.conversation.reset();
   request.token_ids = {3, 4};
   request.max_tokens = 2;
-  const absl::StatusOr<Request> made = ToEngineRequest(request, nullptr);
+  const absl::StatusOr<Request> made = ToEngineRequest(request, nullptr, nullptr, {});
   ASSERT_TRUE(made.ok()) << made.status();
   EXPECT_EQ(made->prompt, request.token_ids);
   EXPECT_EQ(made->max_tokens, 2);

@@ -25,6 +25,7 @@ class ByteTokenizer final : public Tokenizer {
   std::string TokenBytes(int32_t id) const override {
     return id == 0 ? "" : std::string(1, static_cast<char>(id));
   }
+  std::string Spelling(int32_t id) const override { return id == 0 ? "<end>" : TokenBytes(id); }
   bool strips_leading_space() const override { return false; }
   bool IsSpecial(int32_t id) const override { return id == 0; }
   int64_t vocab_size() const override { return 256; }
@@ -75,7 +76,7 @@ TEST(GenerationTest, WithoutATokenizerIdsAreTheText) {
   generation.OnToken(17);
   generation.OnFinish(FinishReason::kLength);
   EXPECT_EQ(streamed, "5 17");
-  EXPECT_FALSE(generation.has_text());
+  EXPECT_EQ(generation.tokenizer(), nullptr);
 }
 
 TEST(GenerationTest, MeasuresTimeFromSubmission) {
