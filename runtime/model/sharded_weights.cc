@@ -99,17 +99,15 @@ class Loader {
   }
 
   absl::Status LoadSlice(const WeightView& view, WeightSlice slice, std::unique_ptr<Weight>& out) {
-    if (absl::Status s =
-            CheckFinite(view, {slice.row_begin, slice.row_end}, {slice.column_begin, slice.column_end});
-        !s.ok()) {
-      return s;
-    }
     slice.dtype = view.entry->dtype;
     slice.data = view.entry->data;
     slice.file_columns = view.columns;
     slice.row_order = view.row_order;
     absl::StatusOr<std::unique_ptr<Weight>> weight = backend_.LoadWeight(slice);
     if (!weight.ok()) return weight.status();
+    // Now that the backend's threads have brought the pages in.
+    const Range rows = {slice.row_begin, slice.row_end}, columns = {slice.column_begin, slice.column_end};
+    if (absl::Status s = CheckFinite(view, rows, columns); !s.ok()) return s;
     out = *std::move(weight);
     bytes_ += out->bytes();
     source_.Release(view);
