@@ -38,8 +38,9 @@ TEST(ModelFilesTest, BrokenChatTemplatesAreNamed) {
   ExpectError(ModelFiles::Open(folder.path()).status(), {"chat_template.template is not a string"});
   WriteFile(config, "{");
   ExpectError(ModelFiles::Open(folder.path()).status(), {"tokenizer_config.json: is not a JSON object"});
-  WriteFile(config, R"({"a": )" + std::string(100, '[') + std::string(100, ']') + "}");
-  ExpectError(ModelFiles::Open(folder.path()).status(), {"tokenizer_config.json: has more than 100 objects"});
+  WriteFile(config, R"({"a": )" + std::string(200, '[') + std::string(200, ']') + "}");
+  ExpectError(ModelFiles::Open(folder.path()).status(),
+              {"tokenizer_config.json: is nested more than 100 deep"});
 }
 
 TEST(ModelFilesTest, ChatTemplateOfAGgufFile) {
