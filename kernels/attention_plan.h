@@ -72,7 +72,7 @@ struct AttentionClass {
 struct AttentionPlan {
   std::vector<int64_t> blocks;  // block indices, by sequence, then class in merge order, then ascending
   std::vector<int32_t> pages;   // [blocks.size(), pages_per_block]
-  std::vector<AttentionClass> classes;  // in merge order (numerics.h, ClassOrder)
+  std::vector<AttentionClass> classes;  // in merge order (numerics.h, ClassAt)
   std::vector<AttentionItem> items;
   std::vector<KvSlot> slots;               // [rows of the batch]
   int splits = 0;                          // local classes when items are split by class, else 0
