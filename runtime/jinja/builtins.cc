@@ -32,9 +32,16 @@ Value Range(Call& call) {
 Value MakeDict(Call& call) {
   DictBuilder dict(&call.meter);
   for (const Value& source : call.arguments.positional) {
-    if (source.AsDict() == nullptr)
-      Unsupported({"dict of pairs is not supported: give it a dict or keywords"});
-    for (const auto& [key, value] : source.AsDict()->items) dict.Set(key, value);
+    RequireDefined(source);
+    if (const Dict* other = source.AsDict()) {
+      for (const auto& [key, value] : other->items) dict.Set(key, value);
+      continue;
+    }
+    for (const Value& item : Items(call.meter, source)) {
+      std::vector<Value> pair = Items(call.meter, item);
+      if (pair.size() != 2) Fail({"dict takes pairs of a key and a value"});
+      dict.Set(std::move(pair[0]), std::move(pair[1]));
+    }
   }
   for (auto& [name, value] : call.arguments.keywords) dict.Set(name, std::move(value));
   return dict.Build();

@@ -322,7 +322,7 @@ Value Reverse(Call& call) {
     std::reverse(code_points.begin(), code_points.end());
     return ToUtf8(code_points);
   }
-  const bool iterator = call.self.AsIterator() != nullptr || call.self.IsUndefined();
+  const bool iterator = call.self.AsIterator() != nullptr;
   std::vector<Value> items = Items(call.meter, call.self);
   std::reverse(items.begin(), items.end());
   return iterator ? MakeList(std::move(items)) : MakeIterator(std::move(items));

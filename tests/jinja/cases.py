@@ -19,7 +19,7 @@ VARIABLES = {
 # Each is printed. With ;; between.
 EXPRESSIONS = r"""
 (html|safe) + "<b>" ;; "<b>" + (html|safe) ;; ("<i>"|safe) + ("<b>"|safe) ;; (html|e) ~ "<b>" ;; html | e | e
-html | safe | e ;; ("<"|safe) + (d|tojson) ;; ("<"|safe) + "<" + "<" ;; ("<"|e) + "<" | upper
+undefined_name | reverse | reverse ;; undefined_name | reverse | list ;; html | safe | e ;; ("<"|safe) + (d|tojson) ;; ("<"|safe) + "<" + "<" ;; ("<"|e) + "<" | upper
 n + 1 ;; n - 10 ;; n * m ;; n / 2 ;; n // 2 ;; m // 2 ;; n % 3 ;; m % 5 ;; 7.5 // 2 ;; -7.5 // 2 ;; -7.5 % 2 ;; 7 % -3
 n / zero ;; n // zero ;; n % zero ;; x / 0.0 ;; 0 ** -1 ;; 1 / 3 ;; 2 / 3 * 3 ;; 0.1 + 0.2 ;; 10 / 5 ;; 1e3 ;; 1.5e-5
 tiny ;; big ;; big + 0.5 ;; 123456789012345.0 ;; 1e22 ;; 1e100 ;; 5e-324 ;; huge ;; huge + 1 ;; -huge ;; huge * 2

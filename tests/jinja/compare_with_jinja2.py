@@ -2,7 +2,7 @@
 """Renders templates with Longspan and with jinja2, set up as the library transformers does it for chat templates, and
 compares byte by byte. Where one fails the other must fail too; a message of raise_exception must be the same.
 
-usage: compare_with_jinja2.py RENDER_TEMPLATES [TEMPLATE_FOLDER...] [--seed N] [--random N] [--may-refuse]
+usage: compare_with_jinja2.py RENDER_TEMPLATES [TEMPLATE_FOLDER...] [--seed N] [--random N]
 
 RENDER_TEMPLATES is the program of tests/jinja. Compares the cases of cases.py, N random ones, and every template
 (*.jinja) of the folders with every conversation of conversations.py. Prints what differs, the seed and the counts.
@@ -119,20 +119,12 @@ def expected_result(template, variables):
 NO_DATA = re.compile(r"<[^<>]* object at 0x|<built-in |<function |<bound method |<class |<Macro |<LoopContext |range\(", re.IGNORECASE)
 
 
-def judge(expected, result):
-    """None when they agree, "refused" for what Longspan says that it does not support, else what is wrong."""
+def agrees(expected, result):
+    """Whether they agree."""
     kind, text = expected
-    if kind == "text" and result.get("text") == text:
-        return None
-    if kind == "raised" and result.get("error") == text:
-        return None
-    if kind == "error" and "error" in result:
-        return None
-    if kind == "text" and NO_DATA.search(text):
-        return None
-    if result.get("code") == "UNIMPLEMENTED":
-        return "refused"
-    return "differs"
+    if kind == "text":
+        return result.get("text") == text or NO_DATA.search(text)
+    return result.get("error") == text if kind == "raised" else "error" in result
 
 
 def render_all(program, jobs):
@@ -144,23 +136,18 @@ def render_all(program, jobs):
     return results
 
 
-def compare(what, program, jobs, may_refuse=False):
+def compare(what, program, jobs):
     """Prints what differs; the number of cases that do."""
-    counts = {"text": 0, "raised": 0, "error": 0, "refused": 0, "differs": 0}
-    refusals = set()
+    counts = {"text": 0, "raised": 0, "error": 0, "differs": 0}
     for (name, template, variables), result in zip(jobs, render_all(program, jobs)):
         expected = expected_result(template, variables)
-        verdict = judge(expected, result)
-        if verdict == "refused":
-            refusals.add(f"{name.split(' ')[0] if may_refuse else name}: {result['error']}")
-            verdict = "refused" if may_refuse else "differs"
-        counts[verdict or expected[0]] += 1
-        if verdict == "differs":
-            print(f"DIFFERS: {name}\n  template: {template!r}\n  jinja2:   {expected}\n  longspan: {result}")
-    for refusal in sorted(refusals):
-        print(f"refused: {refusal}")
+        if agrees(expected, result):
+            counts[expected[0]] += 1
+            continue
+        counts["differs"] += 1
+        print(f"DIFFERS: {name}\n  template: {template!r}\n  jinja2:   {expected}\n  longspan: {result}")
     print(f"{what}: {len(jobs)} renderings: {counts['text']} texts, {counts['raised']} raised errors and "
-          f"{counts['error']} other failures alike, {counts['refused']} refused, {counts['differs']} different")
+          f"{counts['error']} other failures alike, {counts['differs']} different")
     return counts["differs"]
 
 
@@ -170,7 +157,6 @@ def main():
     parser.add_argument("folders", nargs="*")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--random", type=int, default=0)
-    parser.add_argument("--may-refuse", action="store_true", help="what is not supported is told, and no failure")
     arguments = parser.parse_intermixed_args()
     warnings.simplefilter("ignore")  # of Python, about the code that jinja2 makes
     print(f"jinja2 {jinja2.__version__}, Python {sys.version.split()[0]}, seed {arguments.seed}")
@@ -187,7 +173,7 @@ def main():
                 template = file.read()
             for name, variables in conversations.all_conversations():
                 jobs.append((f"{os.path.basename(path)} with {name}", template, variables))
-        differing += compare(f"{len(paths)} templates", arguments.program, jobs, arguments.may_refuse)
+        differing += compare(f"{len(paths)} templates", arguments.program, jobs)
     return 1 if differing else 0
 
 
