@@ -150,7 +150,7 @@ class Writer {
   void WriteText(std::string_view text) {
     std::string quoted = "\"";
     const auto escape = [&quoted](uint32_t unit) {
-      char buffer[8];
+      char buffer[16];
       std::snprintf(buffer, sizeof buffer, "\\u%04x", unit);
       quoted += buffer;
     };
