@@ -13,19 +13,27 @@ namespace longspan::LONGSPAN_ISA {
 inline constexpr int kFarPrefetchBytes = 16384;
 inline constexpr int kNearPrefetchBytes = 2048;
 
+// Calls prefetch(line) for the lines of the cache that begin within the `kBytes` at p: neighbouring ranges
+// share none.
+template <int kBytes, typename Function>
+[[gnu::always_inline]] inline void ForEachLine(const uint8_t* p, Function&& prefetch) {
+  const uint8_t* line = p + (-reinterpret_cast<uintptr_t>(p) & 63);
+#pragma GCC unroll 32
+  for (int i = 0; i < kBytes / 64; ++i) prefetch(line + 64 * i);
+  if (kBytes % 64 != 0 && line + kBytes / 64 * 64 < p + kBytes) prefetch(line + kBytes / 64 * 64);
+}
+
 template <int kBytes>
 inline void PrefetchNear(const uint8_t* p) {
-#pragma GCC unroll 8
-  for (int line = 0; line < kBytes; line += 64) Prefetch(p + kNearPrefetchBytes + line);
+  ForEachLine<kBytes>(p, [](const uint8_t* line) { Prefetch(line + kNearPrefetchBytes); });
 }
 
 template <int kBytes>
 inline void PrefetchAhead(const uint8_t* p) {
-#pragma GCC unroll 8
-  for (int line = 0; line < kBytes; line += 64) {
-    Prefetch(p + kNearPrefetchBytes + line);
-    PrefetchFar(p + kFarPrefetchBytes + line);
-  }
+  ForEachLine<kBytes>(p, [](const uint8_t* line) {
+    Prefetch(line + kNearPrefetchBytes);
+    PrefetchFar(line + kFarPrefetchBytes);
+  });
 }
 
 // The next weights of kPanels panels, brought into the second-level cache little by little while others are
@@ -106,6 +114,7 @@ struct BlockReader {
     if (HasSuperBlocks(kFormat)) ReadSuper();
   }
   void ReadSuper() {
+    PrefetchAhead<SuperBytes(kFormat)>(p);
     super_scale = LoadF16(Halves(p));
     if constexpr (kScale == ScaleKind::kSuperMin) super_min = LoadF16(Halves(p + 32));
     p += SuperBytes(kFormat);
