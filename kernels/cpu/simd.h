@@ -13,7 +13,9 @@
 //   LoadBf16Even, …Odd      16 pairs of bf16: the first, the second of each pair
 //   PowerOfTwo(n)           2^n of the low bits of n, as a two's complement number
 //   SwapLanes<d>(x)         lane i is lane i ^ d of x
-//   kTileRows, kTileVectors rows and vectors of a product's tile that fit the registers
+//   kTileRows, kTileVectors rows and vectors of a tile of attention that fit the registers
+//   kRegisterTileRows       rows of a register tile of linear; kInt8TileRows where it is of int8
+//   kMaxTilePanels          and its panels of weights
 //   DotAdd(s, w, a)         s[l] + Σ_j w[4l + j] * a[j], w unsigned and a signed bytes, exact
 //   DotAddOrdered(s, w, a)  as DotAdd, a in every lane; kept in the order written
 //   FmaOrdered(s, a, b)     s += a * b, rounded as Fma; kept in the order written
@@ -94,8 +96,6 @@ inline F32 Exp2(F32 x) {
   p = Fma(p, r, Set1(1.0f));
   return Mul(p, PowerOfTwo(Bits(shifted)));
 }
-
-inline float ExpScalar(float x) { return Lane0(Exp(Set1(x))); }
 
 // ln x of a normal x > 0 with an error below 3 units in the last place; NaN of NaN and infinity.
 inline F32 Log(F32 x) {

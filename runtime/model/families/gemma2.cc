@@ -1,9 +1,8 @@
 // Gemma 2 (arXiv 2408.00118): soft caps of attention scores and logits, norms before and after each block,
 // every other layer sliding.
-#include <cmath>
-
 #include "kernels/status_macros.h"
 #include "runtime/model/families/family.h"
+#include "runtime/model/families/gemma.h"
 #include "runtime/model/families/layer_kinds.h"
 #include "runtime/model/families/rope.h"
 #include "runtime/model/families/settings.h"
@@ -23,7 +22,6 @@ constexpr int64_t kDefaultWindow = 4096;
 constexpr int64_t kDefaultPattern = 2;
 constexpr double kDefaultScoreCap = 50.0;
 constexpr double kDefaultLogitCap = 30.0;
-constexpr double kDefaultQueryPreScale = 256;
 constexpr int kLayersOf27B = 46;
 constexpr FolderDefaults kDefaults = {.head_dim = 256, .tied_embedding = true};
 
@@ -43,11 +41,7 @@ absl::StatusOr<FamilyModel> Gemma2FromGguf(const GgufFile& file) {
   const int64_t pattern = fields.Integer("attention.sliding_window_pattern", 1, INT32_MAX, kDefaultPattern);
   LONGSPAN_RETURN_IF_ERROR(fields.status());
   LONGSPAN_ASSIGN_OR_RETURN(const RopeConfig rope, ReadGgufRope(file, fields, kRopeBase, &config));
-  // The file does not hold the scale: the 27B model alone takes it from the hidden size.
-  if (config.num_layers == kLayersOf27B) {
-    config.query_scale = static_cast<float>(
-        1.0 / std::sqrt(static_cast<double>(config.hidden_size) / static_cast<double>(config.num_heads)));
-  }
+  SetGgufQueryScale(kLayersOf27B, &config);
   GroupLayers(FullEvery(pattern, config.num_layers), window, rope, rope, &config);
   return model;
 }
@@ -58,8 +52,7 @@ absl::StatusOr<FamilyModel> Gemma2FromFolder(const FolderConfig& folder) {
   ModelConfig& config = model.config;
   config.score_cap = Cap(folder, fields, "attn_logit_softcapping", kDefaultScoreCap);
   config.logit_cap = Cap(folder, fields, "final_logit_softcapping", kDefaultLogitCap);
-  config.query_scale =
-      static_cast<float>(1.0 / std::sqrt(fields.Positive("query_pre_attn_scalar", kDefaultQueryPreScale)));
+  config.query_scale = ReadQueryScale(fields);
   const FullLayers is_full = ReadLayerTypes(fields, FullEvery(kDefaultPattern, config.num_layers));
   const int64_t window = ReadWindow(folder, fields, kDefaultWindow);
   LONGSPAN_RETURN_IF_ERROR(fields.status());

@@ -1,9 +1,8 @@
 // Gemma 3 (arXiv 2503.19786), text alone: sliding and full layers, each kind with its own RoPE.
-#include <cmath>
-
 #include "absl/strings/str_cat.h"
 #include "kernels/status_macros.h"
 #include "runtime/model/families/family.h"
+#include "runtime/model/families/gemma.h"
 #include "runtime/model/families/layer_kinds.h"
 #include "runtime/model/families/rope.h"
 #include "runtime/model/families/settings.h"
@@ -22,7 +21,6 @@ constexpr double kFullBase = 1'000'000.0;
 constexpr double kSlidingBase = 10'000.0;
 constexpr int64_t kDefaultPattern = 6;
 constexpr int64_t kDefaultWindow = 4096;
-constexpr double kDefaultQueryPreScale = 256;
 constexpr int kLayersOf27B = 62;
 constexpr FolderDefaults kDefaults = {.heads = 8,
                                       .kv_heads = 4,
@@ -66,11 +64,7 @@ absl::StatusOr<FamilyModel> Gemma3FromGguf(const GgufFile& file) {
   const int64_t window = fields.Integer("attention.sliding_window", 0, INT32_MAX, 0);
   LONGSPAN_RETURN_IF_ERROR(fields.status());
   LONGSPAN_ASSIGN_OR_RETURN(const RopeConfig full, ReadGgufRope(file, fields, kFullBase, &config));
-  // The file does not hold the scale: the 27B model alone takes it from the hidden size.
-  if (config.num_layers == kLayersOf27B) {
-    config.query_scale = static_cast<float>(
-        1.0 / std::sqrt(static_cast<double>(config.hidden_size) / static_cast<double>(config.num_heads)));
-  }
+  SetGgufQueryScale(kLayersOf27B, &config);
   GroupLayers(window == 0 ? AllAlike(config.num_layers, true) : FullEvery(pattern, config.num_layers), window,
               full, sliding, &config);
   return model;
@@ -83,8 +77,7 @@ absl::StatusOr<FamilyModel> Gemma3FromFolder(const FolderConfig& folder) {
   if (fields.Has("final_logit_softcapping")) {
     config.logit_cap = static_cast<float>(fields.Positive("final_logit_softcapping"));
   }
-  config.query_scale =
-      static_cast<float>(1.0 / std::sqrt(fields.Positive("query_pre_attn_scalar", kDefaultQueryPreScale)));
+  config.query_scale = ReadQueryScale(fields);
   const int64_t fallback = fields.Integer("_sliding_window_pattern", 1, INT32_MAX, kDefaultPattern);
   const int64_t pattern = fields.Integer("sliding_window_pattern", 1, INT32_MAX, fallback);
   const int64_t window = ReadWindow(folder, fields, kDefaultWindow);

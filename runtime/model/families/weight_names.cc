@@ -1,5 +1,9 @@
 #include "runtime/model/families/weight_names.h"
 
+#include <algorithm>
+#include <array>
+#include <iterator>
+
 namespace longspan {
 namespace {
 
@@ -25,7 +29,8 @@ constexpr WeightName kGgufNames[] = {
     {WeightRole::kPostFfnNorm, "post_ffw_norm.weight"},
 };
 
-constexpr WeightName kFolderNames[] = {
+// What both kinds of layers of Hugging Face's have.
+constexpr WeightName kFolderShared[] = {
     {WeightRole::kEmbedding, "model.embed_tokens.weight"},
     {WeightRole::kFinalNorm, "model.norm.weight"},
     {WeightRole::kOutput, "lm_head.weight"},
@@ -39,30 +44,28 @@ constexpr WeightName kFolderNames[] = {
     {WeightRole::kQueryNorm, "self_attn.q_norm.weight"},
     {WeightRole::kKeyNorm, "self_attn.k_norm.weight"},
     {WeightRole::kAttentionOutput, "self_attn.o_proj.weight"},
-    {WeightRole::kFfnNorm, "post_attention_layernorm.weight"},
     {WeightRole::kGate, "mlp.gate_proj.weight"},
     {WeightRole::kUp, "mlp.up_proj.weight"},
     {WeightRole::kDown, "mlp.down_proj.weight"},
 };
-
-constexpr WeightName kFolderNamesWithPostNorms[] = {
-    {WeightRole::kEmbedding, "model.embed_tokens.weight"},
-    {WeightRole::kFinalNorm, "model.norm.weight"},
-    {WeightRole::kOutput, "lm_head.weight"},
-    {WeightRole::kAttentionNorm, "input_layernorm.weight"},
-    {WeightRole::kQuery, "self_attn.q_proj.weight"},
-    {WeightRole::kKey, "self_attn.k_proj.weight"},
-    {WeightRole::kValue, "self_attn.v_proj.weight"},
-    {WeightRole::kQueryNorm, "self_attn.q_norm.weight"},
-    {WeightRole::kKeyNorm, "self_attn.k_norm.weight"},
-    {WeightRole::kAttentionOutput, "self_attn.o_proj.weight"},
+constexpr WeightName kTwoNorms[] = {
+    {WeightRole::kFfnNorm, "post_attention_layernorm.weight"},
+};
+constexpr WeightName kFourNorms[] = {
     {WeightRole::kPostAttentionNorm, "post_attention_layernorm.weight"},
     {WeightRole::kFfnNorm, "pre_feedforward_layernorm.weight"},
-    {WeightRole::kGate, "mlp.gate_proj.weight"},
-    {WeightRole::kUp, "mlp.up_proj.weight"},
-    {WeightRole::kDown, "mlp.down_proj.weight"},
     {WeightRole::kPostFfnNorm, "post_feedforward_layernorm.weight"},
 };
+
+template <size_t kNorms>
+constexpr auto WithNorms(const WeightName (&norms)[kNorms]) {
+  std::array<WeightName, std::size(kFolderShared) + kNorms> names{};
+  std::copy(std::begin(norms), std::end(norms),
+            std::copy(std::begin(kFolderShared), std::end(kFolderShared), names.begin()));
+  return names;
+}
+constexpr auto kFolderNames = WithNorms(kTwoNorms);
+constexpr auto kFolderNamesWithPostNorms = WithNorms(kFourNorms);
 
 }  // namespace
 
