@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "kernels/numerics.h"
-#include "launcher/generation.h"
+#include "runtime/generation/generation.h"
 #include "runtime/engine/group.h"
 
 namespace longspan {

@@ -138,7 +138,10 @@ absl::StatusOr<int> LoadAndRun(const ModelOptions& options, bool terse, Plan pla
                                               .activation = plan.group.numerics.activation}));
   const bool brief = terse && options.log_level != LogLevel::kDebug;
   LoadingProgress progress(options.model, first ? ChooseProgressStyle(brief) : ProgressStyle::kQuiet);
-  if (first) plan.group.progress = [&progress](double fraction) { progress.Update(fraction); };
+  if (first) plan.group.progress = [&](double fraction) {
+      progress.Update(fraction);
+      program.OnProgress(fraction);
+    };
   LONGSPAN_ASSIGN_OR_RETURN(
       const std::unique_ptr<Group> group,
       Group::Create(*plan.source, bootstrap, std::move(connections.communicator), *backend, plan.group));
@@ -158,7 +161,7 @@ absl::StatusOr<int> LoadAndRun(const ModelOptions& options, bool terse, Plan pla
 }  // namespace
 
 int RunOnGroup(const ModelOptions& options, const RankEnv& env, bool terse, GroupProgram& program) {
-  SetUpLogging(options.log_level, env);
+  SetUpLogging(options.log_level, options.log_format, env);
   std::unique_ptr<MpiEnvironment> mpi;
   if (env.mpi) {
     absl::StatusOr<std::unique_ptr<MpiEnvironment>> created = MpiEnvironment::Create();

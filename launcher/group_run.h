@@ -20,6 +20,8 @@ class GroupProgram {
   // Before weights are loaded: everything that can fail early. Says how many sequences will run at once at
   // most.
   virtual absl::StatusOr<int64_t> Prepare(const ModelSource& source) = 0;
+  // How loading goes, 0 to 1.
+  virtual void OnProgress(double fraction) {}
   // With the group loaded. Returns the exit code, having said why when that is not 0; an error means that the
   // group is unusable.
   virtual absl::StatusOr<int> Drive(const ModelSource& source, Group& group, double load_s) = 0;

@@ -1,4 +1,4 @@
-// SIGINT and SIGTERM. One handler for the process; functions are for the main thread.
+// SIGINT, SIGTERM and SIGUSR1. One handler for the process; functions are for the main thread.
 #pragma once
 
 namespace longspan {

@@ -7,6 +7,7 @@
 namespace longspan {
 
 // For spdlog's default logger. Lines of ranks other than 0 begin with rank and host.
-void SetUpLogging(LogLevel level, const RankEnv& env);
+// kJson: each line is an object with "time", "level", "message", and on ranks other than 0 "rank" and "host".
+void SetUpLogging(LogLevel level, LogFormat format, const RankEnv& env);
 
 }  // namespace longspan

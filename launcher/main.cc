@@ -14,6 +14,7 @@
 #include "launcher/commands/generate.h"
 #include "launcher/commands/inspect.h"
 #include "launcher/commands/logits.h"
+#include "launcher/commands/serve.h"
 #include "launcher/commands/tokenize.h"
 #include "launcher/exit_status.h"
 #include "launcher/failure.h"
@@ -30,6 +31,7 @@ namespace {
 const std::vector<CommandEntry>& Commands() {
   static const auto* commands = new std::vector<CommandEntry>{
       {"generate", "continues a prompt, or a file of prompts", NewGenerateCommand},
+      {"serve", "answers over HTTP, as OpenAI's API", NewServeCommand},
       {"logits", "writes the logits of given tokens to a file", NewLogitsCommand},
       {"tokenize", "turns texts into token ids, and back", NewTokenizeCommand},
       {"inspect", "tells what a model is and what it costs in memory", NewInspectCommand},

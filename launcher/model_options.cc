@@ -110,6 +110,11 @@ void AddLogLevel(CLI::App& app, LogLevel* level) {
                                          {"error", LogLevel::kError}})));
 }
 
+void AddLogFormat(CLI::App& app, LogFormat* format) {
+  AddOption(app, "--log-format", "FORMAT", "text, or json: an object a line (text)",
+            Into(format, OneOf<LogFormat>({{"text", LogFormat::kText}, {"json", LogFormat::kJson}})));
+}
+
 void AddModelOptions(CLI::App& app, ModelOptions* options) {
   AddModelPath(app, &options->model);
   AddLayoutOptions(app, options);

@@ -18,6 +18,7 @@ namespace longspan {
 
 enum class DeviceChoice { kAuto, kCpu, kCuda };
 enum class LogLevel { kDebug, kInfo, kWarning, kError };
+enum class LogFormat { kText, kJson };
 
 struct ModelOptions {
   std::string model;  // path
@@ -34,12 +35,14 @@ struct ModelOptions {
   Isa isa = Isa::kAuto;
   bool rank_invariant = true;
   LogLevel log_level = LogLevel::kInfo;
+  LogFormat log_format = LogFormat::kText;  // of serve
 };
 
 // Adds them, in groups of their own. `options` must outlive the parsing.
 void AddModelOptions(CLI::App& app, ModelOptions* options);
 CLI::Option* AddModelPath(CLI::App& app, std::string* model);
 void AddLogLevel(CLI::App& app, LogLevel* level);
+void AddLogFormat(CLI::App& app, LogFormat* format);
 
 // What can be said before the model is opened: UsageError for a missing --model and for values that this
 // build cannot follow, FailedPrecondition for a device or an instruction set that is not there.

@@ -14,7 +14,7 @@
 #include "launcher/engine_options.h"
 #include "launcher/exit_status.h"
 #include "launcher/failure.h"
-#include "launcher/generation.h"
+#include "runtime/generation/generation.h"
 #include "launcher/generation_report.h"
 #include "launcher/interrupts.h"
 #include "launcher/text_files.h"

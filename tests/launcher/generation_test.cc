@@ -1,4 +1,4 @@
-#include "launcher/generation.h"
+#include "runtime/generation/generation.h"
 
 #include <gtest/gtest.h>
 #include <xxhash.h>

@@ -1,4 +1,4 @@
-#include "launcher/stop_text.h"
+#include "runtime/generation/stop_text.h"
 
 #include <gtest/gtest.h>
 

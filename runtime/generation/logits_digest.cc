@@ -1,4 +1,4 @@
-#include "launcher/logits_digest.h"
+#include "runtime/generation/logits_digest.h"
 
 #include <bit>
 

@@ -1,4 +1,4 @@
-#include "launcher/generation.h"
+#include "runtime/generation/generation.h"
 
 #include <algorithm>
 #include <chrono>
@@ -36,7 +36,10 @@ bool Generation::OnToken(int32_t token) {
     if (options_.on_text) options_.on_text(absl::StrCat(tokens_.size() == 1 ? "" : " ", token));
     return true;
   }
-  Show(stop_text_.Append(decoder_->Append(token)));
+  std::string text = decoder_->Append(token);
+  const auto& spelled = options_.spelled_tokens;
+  if (std::find(spelled.begin(), spelled.end(), token) != spelled.end()) text += tokenizer_->Spelling(token);
+  Show(stop_text_.Append(text));
   return !stop_text_.stopped();
 }
 

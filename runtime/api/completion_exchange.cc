@@ -1,0 +1,320 @@
+#include "runtime/api/completion_exchange.h"
+
+#include <chrono>
+#include <ctime>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "kernels/status_macros.h"
+#include "runtime/api/call_log.h"
+#include "runtime/api/openai_error.h"
+#include "runtime/generation/generation.h"
+
+namespace longspan {
+namespace {
+
+// How the call's answer is named: after the request, so that logs and answers can be told to belong together.
+ResponseContext ContextOf(const CompletionCall& call, const ServedModel& model, const std::string& id) {
+  ResponseContext context;
+  context.id = absl::StrCat(call.chat ? "chatcmpl-" : "cmpl-", id);
+  context.created_s = std::time(nullptr);
+  context.model = model.name;
+  context.system_fingerprint = model.fingerprint;
+  context.tokenizer = model.tokenizer;
+  context.tool_call_format = model.tool_call_format;
+  return context;
+}
+
+HttpResponse ResponseOf(const absl::Status& error) {
+  HttpResponse response{.status = HttpStatus(error), .body = ErrorBody(error)};
+  if (const auto seconds = RetryAfterSeconds(error)) {
+    response.headers.emplace_back("retry-after", absl::StrCat(*seconds));
+  }
+  return response;
+}
+
+}  // namespace
+
+// One choice on its way through the engine. All methods are called on the engine's thread.
+class CompletionExchange::Choice final : public LoopListener {
+ public:
+  Choice(std::shared_ptr<CompletionExchange> exchange, size_t index, const std::vector<int32_t>& prompt,
+         const CompletionCall& call)
+      : exchange_(std::move(exchange)),
+        index_(index),
+        prompt_(prompt),
+        logprobs_(call.logprobs),
+        generation_(OptionsOf(call), exchange_->model_.tokenizer, exchange_->clock_) {}
+
+  void OnStart() override {
+    const Clock::Time now = exchange_->clock_.Now();
+    exchange_->metrics_.ObserveQueue(std::chrono::duration<double>(now - exchange_->begin_).count());
+    const std::lock_guard lock(exchange_->mutex_);
+    if (!exchange_->start_) exchange_->start_ = now;
+    if (exchange_->stream_) exchange_->wake_();
+  }
+
+  void OnLogits(int64_t position, std::span<const float> logits) override {
+    const auto next = static_cast<size_t>(position) + 1;
+    if (next >= prompt_.size()) {
+      generation_.OnLogits(position, logits);
+    } else if (logprobs_) {
+      PositionLogprobs of_prompt = ComputeLogprobs(logits, prompt_[next], static_cast<size_t>(*logprobs_));
+      const std::lock_guard lock(exchange_->mutex_);
+      exchange_->news_[index_].prompt_logprobs.push_back(std::move(of_prompt));
+    }
+  }
+
+  bool OnToken(int32_t token) override {
+    const Clock::Time now = exchange_->clock_.Now();
+    if (last_token_) exchange_->metrics_.ObserveGap(std::chrono::duration<double>(now - *last_token_).count());
+    last_token_ = now;
+    const bool goes_on = generation_.OnToken(token);
+    const std::lock_guard lock(exchange_->mutex_);
+    News& news = exchange_->news_[index_];
+    news.tokens.push_back(token);
+    if (generation_.logprobs()) news.logprobs.push_back(generation_.logprobs()->back());
+    news.text += std::exchange(text_, "");
+    ++exchange_->completion_tokens_;
+    if (!exchange_->first_token_) {
+      exchange_->first_token_ = now;
+      exchange_->metrics_.ObserveFirstToken(std::chrono::duration<double>(now - exchange_->begin_).count());
+    }
+    if (exchange_->stream_) exchange_->wake_();
+    return goes_on;
+  }
+
+  void OnFinish(FinishReason reason) override {
+    generation_.OnFinish(reason);
+    const std::lock_guard lock(exchange_->mutex_);
+    News& news = exchange_->news_[index_];
+    news.text += std::exchange(text_, "");
+    news.finish = reason;
+    exchange_->reason_ = reason;
+    exchange_->end_ = exchange_->clock_.Now();
+    if (exchange_->error_.ok()) exchange_->error_ = exchange_->ErrorOf(reason);
+    --exchange_->unfinished_;
+    exchange_->wake_();
+  }
+
+  void OnRefused(const absl::Status& reason) override { exchange_->Fail(reason); }
+
+ private:
+  GenerationOptions OptionsOf(const CompletionCall& call) {
+    GenerationOptions options;
+    options.stop = call.stop;
+    if (!call.ignore_eos) options.eos_token_ids = exchange_->model_.eos_token_ids;
+    if (call.logprobs) options.logprobs = static_cast<size_t>(*call.logprobs);
+    if (call.tools.choice != ToolUse::Choice::kNone && exchange_->model_.tokenizer != nullptr) {
+      options.spelled_tokens = ToolCallTokens(exchange_->model_.tool_call_format, *exchange_->model_.tokenizer);
+    }
+    options.on_text = [this](std::string_view text) { text_ += text; };
+    return options;
+  }
+
+  const std::shared_ptr<CompletionExchange> exchange_;
+  const size_t index_;
+  const std::vector<int32_t>& prompt_;  // the exchange's
+  const std::optional<int64_t> logprobs_;
+  std::string text_;  // of the token that is being taken
+  Generation generation_;
+  std::optional<Clock::Time> last_token_;
+};
+
+absl::StatusOr<std::shared_ptr<CompletionExchange>> CompletionExchange::Start(
+    const CompletionCall& call, std::vector<std::vector<int32_t>> prompts, const ServedModel& model,
+    Metrics& metrics, const Clock& clock, const HttpRequest& origin, HttpWake wake) {
+  std::shared_ptr<CompletionExchange> exchange(
+      new CompletionExchange(call, std::move(prompts), model, metrics, clock, origin, std::move(wake)));
+  if (absl::Status status = exchange->Submit(call); !status.ok()) {
+    exchange->CancelAll();
+    exchange->Conclude(HttpStatus(status) == 429 || HttpStatus(status) == 503 ? "rejected" : "invalid",
+                       HttpStatus(status));
+    return status;
+  }
+  return exchange;
+}
+
+CompletionExchange::CompletionExchange(const CompletionCall& call, std::vector<std::vector<int32_t>> prompts,
+                                       const ServedModel& model, Metrics& metrics, const Clock& clock,
+                                       const HttpRequest& origin, HttpWake wake)
+    : model_(model),
+      metrics_(metrics),
+      clock_(clock),
+      id_(origin.id),
+      peer_(origin.peer),
+      wake_(std::move(wake)),
+      begin_(clock.Now()),
+      chat_(call.chat),
+      stream_(call.stream),
+      echo_(call.echo),
+      n_(call.n),
+      timeout_s_(call.timeout_s),
+      prompts_(std::move(prompts)),
+      response_(call, ContextOf(call, model, origin.id)),
+      echoed_(prompts_.size() * static_cast<size_t>(call.n)),
+      news_(echoed_.size()),
+      unfinished_(static_cast<int>(news_.size())) {}
+
+absl::Status CompletionExchange::Submit(const CompletionCall& call) {
+  std::vector<Request> requests;
+  for (size_t i = 0; i < news_.size(); ++i) {
+    Request& request = requests.emplace_back();
+    request.prompt = prompts_[i / static_cast<size_t>(n_)];
+    request.max_tokens = call.max_tokens;
+    request.sampling = call.sampling;
+    if (request.sampling.seed) *request.sampling.seed += i;
+    request.ignore_eos = call.ignore_eos;
+    request.prompt_logits = call.echo && (call.logprobs || call.max_tokens == 0);
+    request.priority = call.priority;
+    if (call.timeout_s) {
+      request.deadline = begin_ + std::chrono::duration_cast<Clock::Duration>(std::chrono::duration<double>(*call.timeout_s));
+    }
+    if (const absl::Status status = CheckRequest(request, model_.limits).status(); !status.ok()) {
+      return WithParam(status, call.chat ? "messages" : "prompt");
+    }
+  }
+  for (size_t i = 0; i < requests.size(); ++i) {
+    auto choice = std::make_shared<Choice>(shared_from_this(), i, prompts_[i / static_cast<size_t>(n_)], call);
+    absl::StatusOr<EngineLoop::Ticket> ticket = model_.loop->Submit(std::move(requests[i]), std::move(choice));
+    if (!ticket.ok()) return WithRetryAfter(ticket.status(), model_.loop->expected_wait_s());
+    tickets_.push_back(*ticket);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CompletionExchange::ErrorOf(FinishReason reason) const {
+  switch (reason) {
+    case FinishReason::kStop:
+    case FinishReason::kLength:
+      return absl::OkStatus();
+    case FinishReason::kCancelled:
+      return absl::UnavailableError("the server is shutting down; what was generated so far is incomplete");
+    case FinishReason::kDeadline:
+      return absl::DeadlineExceededError(
+          absl::StrCat("the request was not done within its timeout of ", timeout_s_.value_or(0), " s"));
+    case FinishReason::kError:
+      break;
+  }
+  return absl::InternalError(absl::StrCat("the model could not go on with this request; the server's log tells why, under ", id_));
+}
+
+void CompletionExchange::Fail(const absl::Status& error) {
+  const std::lock_guard lock(mutex_);
+  if (error_.ok() && unfinished_ > 0) {
+    error_ = error.code() == absl::StatusCode::kResourceExhausted
+                 ? WithRetryAfter(error, model_.loop->expected_wait_s())
+                 : error;
+  }
+  wake_();
+}
+
+HttpExchange::Progress CompletionExchange::Next() {
+  std::vector<News> news(news_.size());
+  absl::Status error;
+  bool started = false, finished = false;
+  int64_t completion_tokens = 0;
+  {
+    const std::lock_guard lock(mutex_);
+    for (size_t i = 0; i < news.size(); ++i) {
+      // Log-probabilities of a prompt leave together, with the first token.
+      if (news_[i].tokens.empty() && !news_[i].finish) continue;
+      news[i] = std::exchange(news_[i], {});
+    }
+    error = error_;
+    completion_tokens = completion_tokens_;
+    finished = unfinished_ == 0;
+    started = start_ || finished;
+  }
+  Progress progress;
+  progress.ends = finished || !error.ok();
+  if (!error.ok()) {
+    CancelAll();
+    if (begun_) {
+      progress.bytes = ErrorEvent(error);
+    } else {
+      progress.whole = std::make_unique<HttpResponse>(ResponseOf(error));
+    }
+    const int status = HttpStatus(error);
+    Conclude(status == 504   ? "deadline"
+             : status == 429 ? "rejected"
+             : status == 503 ? "cancelled"
+             : status < 500  ? "invalid"
+                             : "error",
+             status);
+    return progress;
+  }
+  std::string bytes;
+  if (started && !begun_) {
+    begun_ = stream_;
+    bytes = response_.Begin();
+  }
+  bytes += Render(std::move(news));
+  if (finished) {
+    Usage usage;
+    usage.prompt_tokens = prompt_tokens();
+    usage.completion_tokens = completion_tokens;
+    bytes += response_.End(usage);
+    Conclude(std::string(Name(*reason_)), 200);
+  }
+  if (stream_) {
+    progress.bytes = std::move(bytes);
+  } else if (finished) {
+    progress.whole = std::make_unique<HttpResponse>(HttpResponse{.body = std::move(bytes)});
+  }
+  return progress;
+}
+
+std::string CompletionExchange::Render(std::vector<News> news) {
+  std::string bytes;
+  for (size_t i = 0; i < news.size(); ++i) {
+    News& fresh = news[i];
+    const int choice = static_cast<int>(i);
+    if (echo_ && !echoed_[i] && (!fresh.tokens.empty() || fresh.finish)) {
+      echoed_[i] = true;
+      const std::vector<int32_t>& prompt = prompts_[i / static_cast<size_t>(n_)];
+      const std::string text = model_.tokenizer == nullptr ? "" : model_.tokenizer->Decode(prompt);
+      bytes += response_.OnPrompt(choice, text, prompt, fresh.prompt_logprobs);
+    }
+    if (!fresh.text.empty() || !fresh.tokens.empty()) {
+      bytes += response_.OnText(choice, fresh.text, fresh.tokens, fresh.logprobs);
+    }
+    if (fresh.finish) bytes += response_.OnFinish(choice, *fresh.finish);
+  }
+  return bytes;
+}
+
+void CompletionExchange::OnDisconnect() {
+  CancelAll();
+  Conclude("cancelled", 499);
+}
+
+void CompletionExchange::CancelAll() {
+  for (const EngineLoop::Ticket ticket : tickets_) model_.loop->Cancel(ticket);
+}
+
+void CompletionExchange::Conclude(const std::string& outcome, int status) {
+  if (std::exchange(concluded_, true)) return;
+  CallRecord record{.id = id_, .peer = peer_, .chat = chat_, .stream = stream_, .status = status, .outcome = outcome};
+  record.choices = static_cast<int64_t>(echoed_.size());
+  record.prompt_tokens = prompt_tokens();
+  {
+    const std::lock_guard lock(mutex_);
+    const auto seconds = [this](Clock::Time time) { return std::chrono::duration<double>(time - begin_).count(); };
+    record.completion_tokens = completion_tokens_;
+    if (start_) record.queue_s = seconds(*start_);
+    if (first_token_) record.ttft_s = seconds(*first_token_);
+    record.e2e_s = seconds(end_.value_or(clock_.Now()));
+  }
+  metrics_.CountRequest(outcome);
+  metrics_.ObserveEndToEnd(record.e2e_s);
+  LogCall(record);
+}
+
+int64_t CompletionExchange::prompt_tokens() const {
+  int64_t tokens = 0;
+  for (const auto& prompt : prompts_) tokens += static_cast<int64_t>(prompt.size());
+  return tokens;
+}
+
+}  // namespace longspan

@@ -1,0 +1,155 @@
+#include "runtime/engine/engine_loop.h"
+
+#include <chrono>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+
+namespace longspan {
+namespace {
+
+constexpr std::chrono::milliseconds kPublishEvery{100};
+constexpr std::chrono::milliseconds kTickEvery{50};  // while there is nothing to do
+
+}  // namespace
+
+// Passes on what the engine says, and forgets the request at its end.
+class EngineLoop::Forwarder final : public RequestListener {
+ public:
+  Forwarder(EngineLoop& loop, Ticket ticket, std::shared_ptr<LoopListener> listener)
+      : loop_(loop), ticket_(ticket), listener_(std::move(listener)) {}
+
+  void OnStart() override { listener_->OnStart(); }
+  void OnLogits(int64_t position, std::span<const float> logits) override {
+    listener_->OnLogits(position, logits);
+  }
+  bool OnToken(int32_t token) override { return listener_->OnToken(token); }
+  void OnFinish(FinishReason reason) override {
+    listener_->OnFinish(reason);
+    const auto it = loop_.requests_.find(ticket_);
+    loop_.ended_.push_back(std::move(it->second));
+    loop_.requests_.erase(it);
+    --loop_.open_;
+  }
+
+  RequestId id = 0;
+
+ private:
+  EngineLoop& loop_;
+  const Ticket ticket_;
+  const std::shared_ptr<LoopListener> listener_;
+};
+
+EngineLoop::EngineLoop(Engine& engine, int64_t max_open, const Clock& clock)
+    : engine_(engine),
+      max_open_(max_open),
+      clock_(clock),
+      snapshot_(std::make_shared<const EngineSnapshot>(engine.Snapshot())),
+      published_(clock.Now()) {}
+
+EngineLoop::~EngineLoop() = default;
+
+absl::StatusOr<EngineLoop::Ticket> EngineLoop::Submit(Request request, std::shared_ptr<LoopListener> listener) {
+  const std::lock_guard lock(mutex_);
+  if (!fault_.ok()) return fault_;
+  if (draining_) return absl::UnavailableError("the server is shutting down");
+  if (open_ >= max_open_) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat("the server is full with ", open_.load(), " requests: try again later"));
+  }
+  ++open_;
+  const Ticket ticket = next_ticket_++;
+  commands_.push_back({ticket, std::move(request), std::move(listener)});
+  changed_.notify_one();
+  return ticket;
+}
+
+void EngineLoop::Cancel(Ticket ticket) {
+  const std::lock_guard lock(mutex_);
+  commands_.push_back({ticket, {}, nullptr});
+  changed_.notify_one();
+}
+
+void EngineLoop::Drain(Clock::Duration timeout) {
+  const std::lock_guard lock(mutex_);
+  if (draining_) return;
+  draining_ = true;
+  drain_end_ = clock_.Now() + timeout;
+  changed_.notify_one();
+}
+
+std::shared_ptr<const EngineSnapshot> EngineLoop::snapshot() const {
+  const std::lock_guard lock(mutex_);
+  return snapshot_;
+}
+
+absl::Status EngineLoop::Run(const std::function<void()>& tick) {
+  std::vector<Command> commands;
+  for (;;) {
+    tick();
+    bool too_late = false;
+    {
+      std::unique_lock lock(mutex_);
+      if (commands_.empty() && requests_.empty()) {
+        if (draining_) return absl::OkStatus();
+        changed_.wait_for(lock, kTickEvery);
+      }
+      commands.swap(commands_);
+      too_late = draining_ && clock_.Now() >= drain_end_;
+    }
+    for (Command& command : commands) Execute(std::move(command));
+    commands.clear();
+    if (too_late) CancelAll();
+    if (engine_.HasWork()) {
+      if (const absl::Status status = engine_.Step(); !status.ok()) {
+        const std::lock_guard lock(mutex_);
+        fault_ = status;
+        for (Command& command : commands_) {
+          if (command.listener != nullptr) command.listener->OnRefused(status);
+        }
+        commands_.clear();
+        return status;
+      }
+    }
+    ended_.clear();
+    Publish();
+  }
+}
+
+void EngineLoop::Execute(Command command) {
+  if (command.listener == nullptr) {
+    if (const auto it = requests_.find(command.ticket); it != requests_.end()) engine_.Cancel(it->second->id);
+    return;
+  }
+  const auto listener = command.listener;
+  auto forwarder = std::make_unique<Forwarder>(*this, command.ticket, std::move(command.listener));
+  const absl::StatusOr<RequestId> id = engine_.Submit(std::move(command.request), forwarder.get());
+  if (!id.ok()) {
+    --open_;
+    listener->OnRefused(id.status());
+    return;
+  }
+  forwarder->id = *id;
+  requests_.emplace(command.ticket, std::move(forwarder));
+}
+
+void EngineLoop::CancelAll() {
+  std::vector<RequestId> ids;
+  for (const auto& [ticket, forwarder] : requests_) ids.push_back(forwarder->id);
+  for (const RequestId id : ids) engine_.Cancel(id);
+}
+
+void EngineLoop::Publish() {
+  const Clock::Time now = clock_.Now();
+  const bool idle = !engine_.HasWork();
+  const bool changed = engine_.steps() != published_steps_ || (idle && published_steps_ >= 0);
+  if (!changed || (!idle && now - published_ < kPublishEvery)) return;
+  auto snapshot = std::make_shared<const EngineSnapshot>(engine_.Snapshot());
+  expected_wait_s_ = engine_.ExpectedWait(0);
+  published_ = now;
+  published_steps_ = idle ? -1 : engine_.steps();
+  const std::lock_guard lock(mutex_);
+  snapshot_ = std::move(snapshot);
+}
+
+}  // namespace longspan
