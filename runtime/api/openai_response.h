@@ -4,7 +4,6 @@
 
 #include <cstdint>
 #include <memory>
-#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -40,8 +39,7 @@ struct Usage {
 // when something was sent already, else with ErrorBody. Threads: one at a time.
 class CompletionResponse {
  public:
-  // `call` is copied from, not kept.
-  CompletionResponse(const CompletionCall& call, ResponseContext context);
+  CompletionResponse(const CompletionCall& call, const ResponseContext& context);
   ~CompletionResponse();
 
   // Streaming: the first events (a chat's roles). The functions below return events when streaming, perhaps
@@ -67,19 +65,5 @@ class CompletionResponse {
   class Impl;
   std::unique_ptr<Impl> impl_;
 };
-
-// GET /v1/models and /v1/models/{id}.
-struct ModelCard {
-  std::string id;
-  int64_t created_s = 0;    // Unix time
-  int64_t max_context = 0;  // tokens, told as "max_model_len"
-};
-std::string ModelListBody(std::span<const ModelCard> models);
-std::string ModelBody(const ModelCard& model);
-
-// {"tokens", "count", "max_model_len"}, and "token_strs" with `tokenizer` not null.
-std::string TokenizeBody(std::span<const int32_t> tokens, int64_t max_context, const Tokenizer* tokenizer);
-std::string DetokenizeBody(std::string_view text);       // {"prompt"}
-std::string ApplyTemplateBody(std::string_view prompt);  // {"prompt"}
 
 }  // namespace longspan

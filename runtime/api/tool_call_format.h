@@ -20,6 +20,13 @@ enum class ToolCallFormat : uint8_t {
 };
 std::string_view Name(ToolCallFormat format);  // "json", "llama3", "hermes", "mistral", "mistral-args"
 
+// The texts around calls; empty or none where a format has no such text.
+struct ToolCallMarkers {
+  std::string_view begin, end;
+  std::vector<std::string_view> inner;  // between a function's name and its arguments
+};
+ToolCallMarkers MarkersOf(ToolCallFormat format);
+
 // `chat_template` is Jinja text as in ModelFiles::ChatTemplate(). kJson when it shows none of the others.
 ToolCallFormat DetectToolCallFormat(std::string_view chat_template);
 
