@@ -15,6 +15,7 @@
 #include "kernels/status_macros.h"
 #include "runtime/api/cluster_status.h"
 #include "runtime/api/completion_exchange.h"
+#include "runtime/api/openai_bodies.h"
 #include "runtime/api/openai_error.h"
 #include "runtime/api/openai_request.h"
 #include "runtime/api/openai_response.h"

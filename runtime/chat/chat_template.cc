@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "kernels/status_macros.h"
+#include "runtime/chat/json_text.h"
 
 namespace longspan {
 namespace {
@@ -77,10 +78,10 @@ bool ParseArguments(ordered_json* messages) {
     for (ordered_json& call : message["tool_calls"]) {
       ordered_json& function = call["function"];
       if (!function.contains("arguments") || !function["arguments"].is_string()) continue;
-      ordered_json parsed = ordered_json::parse(function["arguments"].get_ref<const std::string&>(), nullptr,
-                                                /*allow_exceptions=*/false);
-      if (!parsed.is_object()) continue;
-      function["arguments"] = std::move(parsed);
+      absl::StatusOr<ordered_json> parsed =
+          ParseJsonText(function["arguments"].get_ref<const std::string&>());
+      if (!parsed.ok() || !parsed->is_object()) continue;
+      function["arguments"] = *std::move(parsed);
       any = true;
     }
   }
