@@ -138,7 +138,8 @@ absl::StatusOr<int> LoadAndRun(const ModelOptions& options, bool terse, Plan pla
                                               .activation = plan.group.numerics.activation}));
   const bool brief = terse && options.log_level != LogLevel::kDebug;
   LoadingProgress progress(options.model, first ? ChooseProgressStyle(brief) : ProgressStyle::kQuiet);
-  if (first) plan.group.progress = [&](double fraction) {
+  if (first)
+    plan.group.progress = [&](double fraction) {
       progress.Update(fraction);
       program.OnProgress(fraction);
     };

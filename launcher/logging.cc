@@ -6,10 +6,10 @@
 #include <string>
 #include <utility>
 
-#include <nlohmann/json.hpp>
 #include <spdlog/formatter.h>
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
+#include <nlohmann/json.hpp>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
@@ -52,7 +52,9 @@ class JsonFormatter final : public spdlog::formatter {
     const std::string bytes = object.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
     line.append(bytes.data(), bytes.data() + bytes.size());
   }
-  std::unique_ptr<spdlog::formatter> clone() const override { return std::make_unique<JsonFormatter>(fields_); }
+  std::unique_ptr<spdlog::formatter> clone() const override {
+    return std::make_unique<JsonFormatter>(fields_);
+  }
 
  private:
   const nlohmann::ordered_json fields_;  // of every line

@@ -72,7 +72,8 @@ absl::Status ServeProgram::CreateTokenizer(const ModelSource& source) {
   LONGSPAN_ASSIGN_OR_RETURN(chat_, ChatTemplate::Create(source, tokenizer_.get()));
   if (!chat_->from_model()) {
     spdlog::warn(
-        "the model brings no chat template, so it may not have learned to answer: conversations are written as "
+        "the model brings no chat template, so it may not have learned to answer: conversations are written "
+        "as "
         "plain lines, \"User: ...\" and \"Assistant: ...\"");
   }
   return absl::OkStatus();
@@ -84,13 +85,15 @@ absl::StatusOr<int64_t> ServeProgram::Prepare(const ModelSource& source) {
   api.http.port = static_cast<int>(options_.port);
   api.http.tls_certificate = options_.tls_cert;
   api.http.tls_key = options_.tls_key;
-  api.model_name = options_.served_model_name.empty() ? NameOf(options_.model.model) : options_.served_model_name;
+  api.model_name =
+      options_.served_model_name.empty() ? NameOf(options_.model.model) : options_.served_model_name;
   if (!options_.api_key_file.empty()) {
     LONGSPAN_ASSIGN_OR_RETURN(const std::string text, ReadTextFile(options_.api_key_file));
     LONGSPAN_ASSIGN_OR_RETURN(api.keys, ApiKeys::Parse(text, options_.api_key_file));
   }
   LONGSPAN_ASSIGN_OR_RETURN(server_, ApiServer::Create(std::move(api), clock_));
-  spdlog::info("listening on http{}://{}:{}", options_.tls_cert.empty() ? "" : "s", options_.host, server_->port());
+  spdlog::info("listening on http{}://{}:{}", options_.tls_cert.empty() ? "" : "s", options_.host,
+               server_->port());
   LONGSPAN_RETURN_IF_ERROR(CreateTokenizer(source));
   return options_.max_sequences;
 }
@@ -129,7 +132,8 @@ void ServeProgram::Tick(EngineLoop& loop) {
                loop.open(), quick ? 0.3 : options_.drain_timeout_s);
   server_->SetDraining();
   loop.Drain(quick ? kQuickDrain
-                   : std::chrono::duration_cast<Clock::Duration>(std::chrono::duration<double>(options_.drain_timeout_s)));
+                   : std::chrono::duration_cast<Clock::Duration>(
+                         std::chrono::duration<double>(options_.drain_timeout_s)));
 }
 
 absl::StatusOr<int> ServeProgram::Drive(const ModelSource& source, Group& group, double load_s) {

@@ -25,8 +25,8 @@ struct ServeOptions {
 };
 
 // Listens from its preparation on, and serves until a signal ends it: SIGTERM, SIGINT and SIGUSR1 let open
-// requests end. The process manager of several ranks kills them soon after SIGTERM, so that there only SIGUSR1
-// waits for them, and SIGTERM answers them with an error.
+// requests end. The process manager of several ranks kills them soon after SIGTERM, so that there only
+// SIGUSR1 waits for them, and SIGTERM answers them with an error.
 std::unique_ptr<GroupProgram> NewServeProgram(ServeOptions options, const RankEnv& env);
 
 }  // namespace longspan

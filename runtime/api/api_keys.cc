@@ -37,7 +37,8 @@ absl::StatusOr<ApiKeys> ApiKeys::Parse(std::string_view text, const std::string&
     std::copy(bytes.begin(), bytes.end(), hash.begin());
   }
   if (keys.hashes_.empty()) {
-    return absl::InvalidArgumentError(absl::StrCat(origin, ": holds no keys, so nobody could use the server"));
+    return absl::InvalidArgumentError(
+        absl::StrCat(origin, ": holds no keys, so nobody could use the server"));
   }
   return keys;
 }

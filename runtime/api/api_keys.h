@@ -14,9 +14,9 @@ namespace longspan {
 // Threads: immutable.
 class ApiKeys {
  public:
-  // A text with the SHA-256 of a key on each line, as `printf %s "$KEY" | sha256sum` prints it: 64 hexadecimal
-  // digits, perhaps a name after them. Empty lines and lines that begin with # are skipped. Errors name
-  // `origin` and the line, never what it holds.
+  // A text with the SHA-256 of a key on each line, as `printf %s "$KEY" | sha256sum` prints it: 64
+  // hexadecimal digits, perhaps a name after them. Empty lines and lines that begin with # are skipped.
+  // Errors name `origin` and the line, never what it holds.
   static absl::StatusOr<ApiKeys> Parse(std::string_view text, const std::string& origin);
 
   // Whether a request with this Authorization header ("Bearer KEY") may pass. Takes the same time for every

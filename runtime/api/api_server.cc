@@ -7,8 +7,8 @@
 #include <mutex>
 #include <utility>
 
-#include <nlohmann/json.hpp>
 #include <spdlog/spdlog.h>
+#include <nlohmann/json.hpp>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -46,7 +46,9 @@ class ApiServer::State {
     LONGSPAN_ASSIGN_OR_RETURN(
         http_, HttpServer::Create(
                    options_.http,
-                   [this](HttpRequest request, HttpWake wake) { return Handle(std::move(request), std::move(wake)); },
+                   [this](HttpRequest request, HttpWake wake) {
+                     return Handle(std::move(request), std::move(wake));
+                   },
                    [](int status, const std::string& message) {
                      return ErrorBody(WithHttpStatus(absl::InvalidArgumentError(message), status));
                    }));
@@ -108,15 +110,15 @@ class ApiServer::State {
     const bool one_model = request.path.starts_with(kModel) && request.path.size() > kModel.size();
     const auto it = Endpoints().find(one_model ? "/v1/models" : request.path);
     if (it == Endpoints().end()) {
-      return absl::NotFoundError(absl::StrCat("there is no ", request.path, " here; there are ",
-                                              absl::StrJoin(Endpoints(), ", ", [](std::string* out, const auto& entry) {
-                                                absl::StrAppend(out, entry.first);
-                                              })));
+      return absl::NotFoundError(absl::StrCat(
+          "there is no ", request.path, " here; there are ",
+          absl::StrJoin(Endpoints(), ", ",
+                        [](std::string* out, const auto& entry) { absl::StrAppend(out, entry.first); })));
     }
     const bool head = request.method == "HEAD" && it->second.method == "GET";
     if (request.method != it->second.method && !head) {
-      return WithHttpStatus(absl::InvalidArgumentError(absl::StrCat(request.path, " takes ", it->second.method, ", not ",
-                                                                    request.method)),
+      return WithHttpStatus(absl::InvalidArgumentError(absl::StrCat(
+                                request.path, " takes ", it->second.method, ", not ", request.method)),
                             405);
     }
     if (!it->second.open && options_.keys && !options_.keys->Allows(request.authorization)) {
@@ -137,9 +139,10 @@ class ApiServer::State {
       case Phase::kReady:
         return model_.get();
       case Phase::kLoading:
-        return WithRetryAfter(absl::UnavailableError(absl::StrCat("the model is being loaded, ",
-                                                                  static_cast<int>(100 * progress_), " % so far")),
-                              2);
+        return WithRetryAfter(
+            absl::UnavailableError(
+                absl::StrCat("the model is being loaded, ", static_cast<int>(100 * progress_), " % so far")),
+            2);
       case Phase::kDraining:
         return WithRetryAfter(absl::UnavailableError("the server is shutting down"), 5);
       case Phase::kFailed:
@@ -150,10 +153,11 @@ class ApiServer::State {
 
   absl::Status CheckModel(const std::string& asked) const {
     if (asked.empty() || asked == options_.model_name) return absl::OkStatus();
-    return WithParam(WithCode(absl::NotFoundError(absl::StrCat("the model '", asked, "' is not served here; '",
-                                                               options_.model_name, "' is")),
-                              "model_not_found"),
-                     "model");
+    return WithParam(
+        WithCode(absl::NotFoundError(absl::StrCat("the model '", asked, "' is not served here; '",
+                                                  options_.model_name, "' is")),
+                 "model_not_found"),
+        "model");
   }
 
   static absl::Status NeedsTokenizer(const ServedModel& model) {
@@ -243,10 +247,12 @@ class ApiServer::State {
     LONGSPAN_ASSIGN_OR_RETURN(const ServedModel* model, Ready());
     LONGSPAN_RETURN_IF_ERROR(NeedsTokenizer(*model));
     absl::StatusOr<std::vector<int32_t>> ids =
-        call.prompt ? model->tokenizer->Encode(*call.prompt, EncodeOptions{.add_special = call.add_special_tokens})
-                    : EncodeConversation(*model, call.conversation);
+        call.prompt
+            ? model->tokenizer->Encode(*call.prompt, EncodeOptions{.add_special = call.add_special_tokens})
+            : EncodeConversation(*model, call.conversation);
     LONGSPAN_RETURN_IF_ERROR(ids.status());
-    return Json(TokenizeBody(*ids, model->limits.max_context, call.return_token_strs ? model->tokenizer : nullptr));
+    return Json(
+        TokenizeBody(*ids, model->limits.max_context, call.return_token_strs ? model->tokenizer : nullptr));
   }
   absl::StatusOr<HttpAnswer> Detokenize(HttpRequest& request, const HttpWake&) {
     LONGSPAN_ASSIGN_OR_RETURN(const DetokenizeCall call, ParseDetokenize(request.body));
@@ -255,40 +261,45 @@ class ApiServer::State {
     LONGSPAN_RETURN_IF_ERROR(NeedsTokenizer(*model));
     for (const int32_t id : call.tokens) {
       if (id < model->tokenizer->vocab_size()) continue;
-      return InvalidField("tokens", absl::StrCat(id, " is not in the vocabulary of ", model->tokenizer->vocab_size(), " tokens"));
+      return InvalidField("tokens", absl::StrCat(id, " is not in the vocabulary of ",
+                                                 model->tokenizer->vocab_size(), " tokens"));
     }
-    return Json(DetokenizeBody(model->tokenizer->Decode(call.tokens)));
+    return Json(PromptBody(model->tokenizer->Decode(call.tokens)));
   }
   absl::StatusOr<HttpAnswer> ApplyTemplate(HttpRequest& request, const HttpWake&) {
     LONGSPAN_ASSIGN_OR_RETURN(const ApplyTemplateCall call, ParseApplyTemplate(request.body));
     LONGSPAN_RETURN_IF_ERROR(CheckModel(call.model));
     LONGSPAN_ASSIGN_OR_RETURN(const ServedModel* model, Ready());
     LONGSPAN_ASSIGN_OR_RETURN(const std::string prompt, RenderConversation(*model, call.conversation));
-    return Json(ApplyTemplateBody(prompt));
+    return Json(PromptBody(prompt));
   }
 
   absl::StatusOr<HttpAnswer> Health(HttpRequest&, const HttpWake&) {
     const std::lock_guard lock(mutex_);
     static constexpr const char* kNames[] = {"loading", "ready", "draining", "failed"};
-    nlohmann::ordered_json body = {{"status", kNames[static_cast<size_t>(phase_)]}, {"model", options_.model_name}};
+    nlohmann::ordered_json body = {{"status", kNames[static_cast<size_t>(phase_)]},
+                                   {"model", options_.model_name}};
     if (phase_ == Phase::kLoading) body["progress"] = progress_.load();
     if (phase_ == Phase::kFailed) body["reason"] = std::string(failure_.message());
-    return HttpAnswer{HttpResponse{.status = phase_ == Phase::kReady ? 200 : 503,
-                                   .body = body.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace)},
-                      nullptr};
+    return HttpAnswer{
+        HttpResponse{.status = phase_ == Phase::kReady ? 200 : 503,
+                     .body = body.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace)},
+        nullptr};
   }
   absl::StatusOr<HttpAnswer> MetricsText(HttpRequest&, const HttpWake&) {
     LONGSPAN_ASSIGN_OR_RETURN(const ServedModel* model, Loaded());
-    return HttpAnswer{HttpResponse{.content_type = "text/plain; version=0.0.4; charset=utf-8",
-                                   .body = metrics_.Render(*model->loop->snapshot(), model->page_bytes, model->kvp)},
-                      nullptr};
+    return HttpAnswer{
+        HttpResponse{.content_type = "text/plain; version=0.0.4; charset=utf-8",
+                     .body = metrics_.Render(*model->loop->snapshot(), model->page_bytes, model->kvp)},
+        nullptr};
   }
   absl::StatusOr<HttpAnswer> Cluster(HttpRequest&, const HttpWake&) {
     LONGSPAN_ASSIGN_OR_RETURN(const ServedModel* model, Loaded());
     return Json(ClusterStatusBody(*model, *model->loop->snapshot()));
   }
   absl::StatusOr<HttpAnswer> Page(HttpRequest&, const HttpWake&) {
-    return HttpAnswer{HttpResponse{.content_type = "text/html; charset=utf-8", .body = std::string(PageText())}, nullptr};
+    return HttpAnswer{
+        HttpResponse{.content_type = "text/html; charset=utf-8", .body = std::string(PageText())}, nullptr};
   }
   // Also while it drains or has failed.
   absl::StatusOr<const ServedModel*> Loaded() {

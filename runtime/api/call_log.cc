@@ -1,7 +1,7 @@
 #include "runtime/api/call_log.h"
 
-#include <nlohmann/json.hpp>
 #include <spdlog/spdlog.h>
+#include <nlohmann/json.hpp>
 
 #include "absl/strings/str_format.h"
 
@@ -35,7 +35,9 @@ void LogCall(const CallRecord& record) {
   std::string line;
   for (const auto& [name, value] : fields.items()) {
     absl::StrAppendFormat(&line, "%s%s=%s", line.empty() ? "" : " ", name,
-                          value.is_string() ? value.get<std::string>() : value.is_null() ? "-" : value.dump());
+                          value.is_string() ? value.get<std::string>()
+                          : value.is_null() ? "-"
+                                            : value.dump());
   }
   spdlog::info("{}", line);
 }

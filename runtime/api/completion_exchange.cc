@@ -67,7 +67,8 @@ class CompletionExchange::Choice final : public LoopListener {
 
   bool OnToken(int32_t token) override {
     const Clock::Time now = exchange_->clock_.Now();
-    if (last_token_) exchange_->metrics_.ObserveGap(std::chrono::duration<double>(now - *last_token_).count());
+    if (last_token_)
+      exchange_->metrics_.ObserveGap(std::chrono::duration<double>(now - *last_token_).count());
     last_token_ = now;
     const bool goes_on = generation_.OnToken(token);
     const std::lock_guard lock(exchange_->mutex_);
@@ -106,7 +107,8 @@ class CompletionExchange::Choice final : public LoopListener {
     if (!call.ignore_eos) options.eos_token_ids = exchange_->model_.eos_token_ids;
     if (call.logprobs) options.logprobs = static_cast<size_t>(*call.logprobs);
     if (call.tools.choice != ToolUse::Choice::kNone && exchange_->model_.tokenizer != nullptr) {
-      options.spelled_tokens = ToolCallTokens(exchange_->model_.tool_call_format, *exchange_->model_.tokenizer);
+      options.spelled_tokens =
+          ToolCallTokens(exchange_->model_.tool_call_format, *exchange_->model_.tokenizer);
     }
     options.on_text = [this](std::string_view text) { text_ += text; };
     return options;
@@ -168,15 +170,18 @@ absl::Status CompletionExchange::Submit(const CompletionCall& call) {
     request.prompt_logits = call.echo && (call.logprobs || call.max_tokens == 0);
     request.priority = call.priority;
     if (call.timeout_s) {
-      request.deadline = begin_ + std::chrono::duration_cast<Clock::Duration>(std::chrono::duration<double>(*call.timeout_s));
+      request.deadline = begin_ + std::chrono::duration_cast<Clock::Duration>(
+                                      std::chrono::duration<double>(*call.timeout_s));
     }
     if (const absl::Status status = CheckRequest(request, model_.limits).status(); !status.ok()) {
       return WithParam(status, call.chat ? "messages" : "prompt");
     }
   }
   for (size_t i = 0; i < requests.size(); ++i) {
-    auto choice = std::make_shared<Choice>(shared_from_this(), i, prompts_[i / static_cast<size_t>(n_)], call);
-    absl::StatusOr<EngineLoop::Ticket> ticket = model_.loop->Submit(std::move(requests[i]), std::move(choice));
+    auto choice =
+        std::make_shared<Choice>(shared_from_this(), i, prompts_[i / static_cast<size_t>(n_)], call);
+    absl::StatusOr<EngineLoop::Ticket> ticket =
+        model_.loop->Submit(std::move(requests[i]), std::move(choice));
     if (!ticket.ok()) return WithRetryAfter(ticket.status(), model_.loop->expected_wait_s());
     tickets_.push_back(*ticket);
   }
@@ -196,7 +201,8 @@ absl::Status CompletionExchange::ErrorOf(FinishReason reason) const {
     case FinishReason::kError:
       break;
   }
-  return absl::InternalError(absl::StrCat("the model could not go on with this request; the server's log tells why, under ", id_));
+  return absl::InternalError(
+      absl::StrCat("the model could not go on with this request; the server's log tells why, under ", id_));
 }
 
 void CompletionExchange::Fail(const absl::Status& error) {
@@ -295,12 +301,15 @@ void CompletionExchange::CancelAll() {
 
 void CompletionExchange::Conclude(const std::string& outcome, int status) {
   if (std::exchange(concluded_, true)) return;
-  CallRecord record{.id = id_, .peer = peer_, .chat = chat_, .stream = stream_, .status = status, .outcome = outcome};
+  CallRecord record{
+      .id = id_, .peer = peer_, .chat = chat_, .stream = stream_, .status = status, .outcome = outcome};
   record.choices = static_cast<int64_t>(echoed_.size());
   record.prompt_tokens = prompt_tokens();
   {
     const std::lock_guard lock(mutex_);
-    const auto seconds = [this](Clock::Time time) { return std::chrono::duration<double>(time - begin_).count(); };
+    const auto seconds = [this](Clock::Time time) {
+      return std::chrono::duration<double>(time - begin_).count();
+    };
     record.completion_tokens = completion_tokens_;
     if (start_) record.queue_s = seconds(*start_);
     if (first_token_) record.ttft_s = seconds(*first_token_);

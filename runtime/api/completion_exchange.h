@@ -22,10 +22,12 @@
 
 namespace longspan {
 
-class CompletionExchange final : public HttpExchange, public std::enable_shared_from_this<CompletionExchange> {
+class CompletionExchange final : public HttpExchange,
+                                 public std::enable_shared_from_this<CompletionExchange> {
  public:
   // Submits the choices of a call. `prompts`: token ids, one for each of the call's prompts. `origin` is the
-  // HTTP request. Errors are for ErrorBody; nothing is submitted then. `metrics` and `clock` outlive it and what it submitted.
+  // HTTP request. Errors are for ErrorBody; nothing is submitted then. `metrics` and `clock` outlive it and
+  // what it submitted.
   static absl::StatusOr<std::shared_ptr<CompletionExchange>> Start(const CompletionCall& call,
                                                                    std::vector<std::vector<int32_t>> prompts,
                                                                    const ServedModel& model, Metrics& metrics,

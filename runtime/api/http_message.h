@@ -23,8 +23,8 @@ using HttpHeaders = std::vector<std::pair<std::string, std::string>>;
 struct HttpResponse {
   int status = 200;
   std::string content_type = "application/json";
-  std::string body;
-  HttpHeaders headers;  // further ones
+  std::string body = {};
+  HttpHeaders headers = {};  // further ones
 };
 
 // An answer that takes time. All methods are called on the server's thread.

@@ -47,10 +47,10 @@ using boost::system::error_code;
 
 constexpr SteadyTime kNever = SteadyTime::max();
 constexpr std::chrono::milliseconds kSweepEvery{250};
-constexpr std::chrono::seconds kLinger{2};                // for the client to read the last answer
-constexpr size_t kLingerBytes = size_t{4} << 20;          // of what it still sends meanwhile
-constexpr size_t kReadBytes = 4096;                       // of a request's beginning at a time
-constexpr size_t kLongBody = size_t{64} << 10;            // whose handler would keep others waiting
+constexpr std::chrono::seconds kLinger{2};        // for the client to read the last answer
+constexpr size_t kLingerBytes = size_t{4} << 20;  // of what it still sends meanwhile
+constexpr size_t kReadBytes = 4096;               // of a request's beginning at a time
+constexpr size_t kLongBody = size_t{64} << 10;    // whose handler would keep others waiting
 constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
 
 SteadyTime Now() { return std::chrono::steady_clock::now(); }
@@ -86,9 +86,9 @@ std::string AsChunk(std::string_view bytes) { return absl::StrFormat("%x\r\n%s\r
 class Connection {
  public:
   virtual ~Connection() = default;
-  virtual void Check(SteadyTime now) = 0;    // ends what takes too long
-  virtual void CloseWhenIdle() = 0;          // ends after the answer that is under way
-  virtual void Close() = 0;                  // at once
+  virtual void Check(SteadyTime now) = 0;  // ends what takes too long
+  virtual void CloseWhenIdle() = 0;        // ends after the answer that is under way
+  virtual void Close() = 0;                // at once
 };
 
 }  // namespace
@@ -146,7 +146,8 @@ class Session final : public Connection, public std::enable_shared_from_this<Ses
     if (!ec) peer_ = absl::StrCat(peer.address().to_string(), ":", peer.port());
     if constexpr (!std::is_same_v<Stream, tcp::socket>) {
       read_deadline_ = Now() + server_.options.header_timeout;
-      co_await stream_.async_handshake(ssl::stream_base::server, asio::redirect_error(asio::use_awaitable, ec));
+      co_await stream_.async_handshake(ssl::stream_base::server,
+                                       asio::redirect_error(asio::use_awaitable, ec));
       read_deadline_ = kNever;
       if (ec) co_return;
     }
@@ -240,7 +241,8 @@ class Session final : public Connection, public std::enable_shared_from_this<Ses
     co_await wake_.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
   }
 
-  // The rest of a request whose header is being read; false when there is none, having said why to the client.
+  // The rest of a request whose header is being read; false when there is none, having said why to the
+  // client.
   asio::awaitable<bool> ReadRequest() {
     while (reading_) co_await Wait();
     error_code ec = header_error_;
@@ -258,7 +260,8 @@ class Session final : public Connection, public std::enable_shared_from_this<Ses
       co_await Refuse(400, "Transfer-Encoding: only chunked is understood");
       co_return false;
     }
-    if (message.count(http::field::host) > 1 || (message.version() >= 11 && message.count(http::field::host) == 0)) {
+    if (message.count(http::field::host) > 1 ||
+        (message.version() >= 11 && message.count(http::field::host) == 0)) {
       co_await Refuse(400, "a request needs one Host header");
       co_return false;
     }
@@ -274,7 +277,8 @@ class Session final : public Connection, public std::enable_shared_from_this<Ses
     }
     body_reserved_ = length;
     server_.bodies_bytes += length;
-    if (boost::beast::iequals(message[http::field::expect], "100-continue")) co_await Write(std::string(kContinue));
+    if (boost::beast::iequals(message[http::field::expect], "100-continue"))
+      co_await Write(std::string(kContinue));
     read_deadline_ = Now() + server_.options.body_timeout;
     co_await http::async_read(stream_, buffer_, *parser_, asio::redirect_error(asio::use_awaitable, ec));
     read_deadline_ = kNever;
@@ -331,8 +335,8 @@ class Session final : public Connection, public std::enable_shared_from_this<Ses
 
   asio::awaitable<void> WriteWhole(const HttpResponse& response, const std::string& id, bool keep_alive,
                                    bool head_only = false) {
-    std::string bytes =
-        RenderHead(response.status, response.content_type, id, keep_alive, response.headers, response.body.size());
+    std::string bytes = RenderHead(response.status, response.content_type, id, keep_alive, response.headers,
+                                   response.body.size());
     if (!head_only) bytes += response.body;
     co_await Write(std::move(bytes));
   }
@@ -357,7 +361,8 @@ class Session final : public Connection, public std::enable_shared_from_this<Ses
         begun = streamed_ = true;
         HttpHeaders headers = {{"cache-control", "no-cache"}};
         if (!is_http10) headers.emplace_back("transfer-encoding", "chunked");
-        bytes = RenderHead(200, "text/event-stream; charset=utf-8", id, keep_alive && !is_http10, headers, {});
+        bytes =
+            RenderHead(200, "text/event-stream; charset=utf-8", id, keep_alive && !is_http10, headers, {});
       }
       if (!progress.bytes.empty()) bytes += is_http10 ? progress.bytes : AsChunk(progress.bytes);
       ends = progress.ends;
@@ -377,7 +382,8 @@ class Session final : public Connection, public std::enable_shared_from_this<Ses
       return ec ? size_t{0} : size_t{64} << 10;
     };
     error_code ec;
-    co_await asio::async_write(stream_, asio::buffer(bytes), extend, asio::redirect_error(asio::use_awaitable, ec));
+    co_await asio::async_write(stream_, asio::buffer(bytes), extend,
+                               asio::redirect_error(asio::use_awaitable, ec));
     write_deadline_ = kNever;
     if (ec) gone_ = true;
   }
@@ -430,7 +436,8 @@ absl::Status HttpServer::State::Listen() {
   error_code ec;
   if (!options.tls_certificate.empty()) {
     tls.emplace(ssl::context::tls_server);
-    tls->set_options(ssl::context::default_workarounds | ssl::context::no_tlsv1 | ssl::context::no_tlsv1_1, ec);
+    tls->set_options(ssl::context::default_workarounds | ssl::context::no_tlsv1 | ssl::context::no_tlsv1_1,
+                     ec);
     tls->use_certificate_chain_file(options.tls_certificate, ec);
     if (ec) {
       return absl::InvalidArgumentError(absl::StrCat("--tls-cert ", options.tls_certificate,
@@ -438,8 +445,8 @@ absl::Status HttpServer::State::Listen() {
     }
     tls->use_private_key_file(options.tls_key, ssl::context::pem, ec);
     if (ec) {
-      return absl::InvalidArgumentError(absl::StrCat("--tls-key ", options.tls_key,
-                                                     ": is not the certificate's private key in PEM: ", ec.message()));
+      return absl::InvalidArgumentError(absl::StrCat(
+          "--tls-key ", options.tls_key, ": is not the certificate's private key in PEM: ", ec.message()));
     }
   }
   tcp::resolver resolver(io);
@@ -454,9 +461,9 @@ absl::Status HttpServer::State::Listen() {
   if (!ec) acceptor.bind(endpoint, ec);
   if (!ec) acceptor.listen(asio::socket_base::max_listen_connections, ec);
   if (ec) {
-    return absl::UnavailableError(
-        absl::StrCat(where, ": cannot listen: ", ec.message(),
-                     ec == asio::error::address_in_use ? "; choose another --port, or stop the server there" : ""));
+    return absl::UnavailableError(absl::StrCat(
+        where, ": cannot listen: ", ec.message(),
+        ec == asio::error::address_in_use ? "; choose another --port, or stop the server there" : ""));
   }
   port = acceptor.local_endpoint().port();
   return absl::OkStatus();

@@ -28,8 +28,8 @@ struct HttpServerOptions {
   std::string tls_key;
   size_t max_header_bytes = size_t{16} << 10;
   size_t max_body_bytes = size_t{16} << 20;
-  size_t max_bodies_bytes = size_t{256} << 20;  // of all requests being received
-  size_t max_connections = 4096;                // more wait in the system's queue
+  size_t max_bodies_bytes = size_t{256} << 20;       // of all requests being received
+  size_t max_connections = 4096;                     // more wait in the system's queue
   std::chrono::milliseconds header_timeout{10'000};  // from the first byte, or of TLS's handshake
   std::chrono::milliseconds body_timeout{60'000};
   std::chrono::milliseconds idle_timeout{75'000};   // between requests
@@ -38,6 +38,8 @@ struct HttpServerOptions {
 
 class HttpServer {
  public:
+  class State;
+
   // The body of an answer that the server gives by itself: 400, 408, 413, 431, 503.
   using ErrorBody = std::function<std::string(int status, const std::string& message)>;
 
@@ -50,12 +52,11 @@ class HttpServer {
   int port() const;
   size_t connections() const;
 
-  // Accepts no more connections and ends those that wait for a request; the others end with their answer. Waits
-  // for them until the timeout; tells whether all have ended.
+  // Accepts no more connections and ends those that wait for a request; the others end with their answer.
+  // Waits for them until the timeout; tells whether all have ended.
   bool Finish(std::chrono::milliseconds timeout);
 
  private:
-  class State;
   explicit HttpServer(std::unique_ptr<State> state);
   std::unique_ptr<State> state_;
 };

@@ -35,7 +35,11 @@ struct Metrics::State {
     return prometheus::BuildGauge().Name("longspan_" + name).Help(help).Register(registry);
   }
   prometheus::Histogram& Histogram(const std::string& name, const std::string& help, const Buckets& buckets) {
-    return prometheus::BuildHistogram().Name("longspan_" + name).Help(help).Register(registry).Add({}, buckets);
+    return prometheus::BuildHistogram()
+        .Name("longspan_" + name)
+        .Help(help)
+        .Register(registry)
+        .Add({}, buckets);
   }
   static void Raise(prometheus::Counter& counter, double total) {
     if (total > counter.Value()) counter.Increment(total - counter.Value());
@@ -44,13 +48,16 @@ struct Metrics::State {
   prometheus::Registry registry;
   prometheus::Family<prometheus::Counter>& requests =
       Counters("requests_total", "Calls that generate text, by how they ended.");
-  prometheus::Histogram& queue = Histogram("queue_seconds", "From arrival to the start of the prompt.", From(0.001, 600));
-  prometheus::Histogram& ttft = Histogram("ttft_seconds", "From arrival to the first token.", From(0.001, 600));
+  prometheus::Histogram& queue =
+      Histogram("queue_seconds", "From arrival to the start of the prompt.", From(0.001, 600));
+  prometheus::Histogram& ttft =
+      Histogram("ttft_seconds", "From arrival to the first token.", From(0.001, 600));
   prometheus::Histogram& itl = Histogram("itl_seconds", "Between two tokens of a choice.", From(0.0005, 60));
   prometheus::Histogram& e2e = Histogram("e2e_seconds", "From arrival to the end.", From(0.005, 3600));
   prometheus::Gauge& queue_depth = Gauges("queue_depth", "Requests that wait.").Add({});
   prometheus::Gauge& running = Gauges("running_requests", "Requests that hold KV.").Add({});
-  prometheus::Counter& prefill_tokens = Counters("prefill_tokens_total", "Tokens of prompts computed.").Add({});
+  prometheus::Counter& prefill_tokens =
+      Counters("prefill_tokens_total", "Tokens of prompts computed.").Add({});
   prometheus::Counter& decode_tokens = Counters("decode_tokens_total", "Tokens generated.").Add({});
   prometheus::Counter& prefill_seconds =
       Counters("prefill_seconds_total", "Time of steps that went to prompts.").Add({});
@@ -70,7 +77,8 @@ struct Metrics::State {
       Gauges("headroom_bytes", "KV that can still be promised, by rank.");
   prometheus::Family<prometheus::Counter>& comm_bytes =
       Counters("comm_bytes_total", "Bytes that rank 0 sent to other ranks.");
-  prometheus::Family<prometheus::Counter>& comm_ops = Counters("comm_ops_total", "Collectives that rank 0 took part in.");
+  prometheus::Family<prometheus::Counter>& comm_ops =
+      Counters("comm_ops_total", "Collectives that rank 0 took part in.");
   std::mutex render_mutex;
 };
 
@@ -97,7 +105,8 @@ void Metrics::SetComm(const std::vector<CommTotals>& totals) {
   }
 }
 
-std::string Metrics::Render(const EngineSnapshot& snapshot, const std::vector<uint64_t>& page_bytes, int kvp) {
+std::string Metrics::Render(const EngineSnapshot& snapshot, const std::vector<uint64_t>& page_bytes,
+                            int kvp) {
   State& state = *state_;
   const std::lock_guard lock(state.render_mutex);
   state.queue_depth.Set(static_cast<double>(snapshot.waiting));

@@ -25,8 +25,8 @@ class Metrics {
   Metrics();
   ~Metrics();
 
-  // How a call to generate ended: "stop", "length", "tool_calls", "cancelled", "deadline", "error", "rejected"
-  // (429 or 503), "invalid" (other 4xx).
+  // How a call to generate ended: "stop", "length", "tool_calls", "cancelled", "deadline", "error",
+  // "rejected" (429 or 503), "invalid" (other 4xx).
   void CountRequest(std::string_view outcome);
   void ObserveQueue(double seconds);
   void ObserveFirstToken(double seconds);

@@ -16,7 +16,7 @@ namespace longspan {
 // Pointers belong to whoever made it and outlive the server's use.
 struct ServedModel {
   std::string name;
-  std::string fingerprint;  // of what decides the numbers
+  std::string fingerprint;               // of what decides the numbers
   const Tokenizer* tokenizer = nullptr;  // null: prompts are token ids
   const ChatTemplate* chat = nullptr;    // null where the tokenizer is
   std::vector<int32_t> eos_token_ids;

@@ -182,6 +182,7 @@ absl::Status Engine::Step() {
 
 const BlockManager& Engine::blocks() const { return *state_->blocks; }
 int64_t Engine::steps() const { return state_->steps; }
+const RequestLimits& Engine::limits() const { return state_->limits; }
 
 void Engine::State::AdmitWaiting() {
   while (!waiting.empty()) {

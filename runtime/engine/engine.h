@@ -20,6 +20,7 @@
 #include "runtime/engine/engine_snapshot.h"
 #include "runtime/engine/executor.h"
 #include "runtime/engine/request.h"
+#include "runtime/engine/request_check.h"
 
 namespace longspan {
 
@@ -74,6 +75,8 @@ class Engine {
 
   const BlockManager& blocks() const;
   int64_t steps() const;
+  // What Submit holds requests without prompt_logits to; equal for the engine's whole life.
+  const RequestLimits& limits() const;
 
   // Cheap enough for some calls a second: its maps look at every page.
   EngineSnapshot Snapshot() const;

@@ -49,7 +49,8 @@ EngineLoop::EngineLoop(Engine& engine, int64_t max_open, const Clock& clock)
 
 EngineLoop::~EngineLoop() = default;
 
-absl::StatusOr<EngineLoop::Ticket> EngineLoop::Submit(Request request, std::shared_ptr<LoopListener> listener) {
+absl::StatusOr<EngineLoop::Ticket> EngineLoop::Submit(Request request,
+                                                      std::shared_ptr<LoopListener> listener) {
   const std::lock_guard lock(mutex_);
   if (!fault_.ok()) return fault_;
   if (draining_) return absl::UnavailableError("the server is shutting down");

@@ -51,9 +51,9 @@ class EngineLoop {
   double expected_wait_s() const { return expected_wait_s_; }
   int64_t open() const { return open_; }
 
-  // The engine's thread: steps while there is work, and returns when drained. An error means that the group is
-  // unusable; every open request has heard kError then. `tick` is called between steps and some times a second
-  // while there is nothing to do.
+  // The engine's thread: steps while there is work, and returns when drained. An error means that the group
+  // is unusable; every open request has heard kError then. `tick` is called between steps and some times a
+  // second while there is nothing to do.
   absl::Status Run(const std::function<void()>& tick);
 
  private:
