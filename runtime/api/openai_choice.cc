@@ -21,16 +21,14 @@ void Choice::Begin() {
 
 void Choice::OnPrompt(std::string_view text, std::span<const int32_t> tokens,
                       std::span<const PositionLogprobs> logprobs) {
-  if (!logprobs.empty()) logprobs_.AppendFirst(tokens.front());
-  for (const PositionLogprobs& position : logprobs) logprobs_.Append(position);
-  AppendTokens(tokens);
+  if (options_.logprobs && !tokens.empty()) logprobs_.AppendFirst(tokens.front());
+  Append(tokens, logprobs);
   if (!text.empty()) OnContent(text);
 }
 
 void Choice::OnText(std::string_view text, std::span<const int32_t> tokens,
                     std::span<const PositionLogprobs> logprobs) {
-  for (const PositionLogprobs& position : logprobs) logprobs_.Append(position);
-  AppendTokens(tokens);
+  Append(tokens, logprobs);
   if (text.empty()) return;
   if (parser_.has_value()) {
     parser_->Append(text);
@@ -88,7 +86,10 @@ void Choice::OnArguments(std::string_view json_fragment) {
                                    ",\"function\":{\"arguments\":", JsonString(json_fragment), "}}]}")));
 }
 
-void Choice::AppendTokens(std::span<const int32_t> tokens) {
+void Choice::Append(std::span<const int32_t> tokens, std::span<const PositionLogprobs> logprobs) {
+  if (options_.logprobs) {
+    for (const PositionLogprobs& position : logprobs) logprobs_.Append(position);
+  }
   if (!options_.token_ids) return;
   for (const int32_t token : tokens) absl::StrAppend(&token_ids_, token_ids_.empty() ? "" : ",", token);
 }

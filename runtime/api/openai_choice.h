@@ -19,6 +19,7 @@ namespace longspan {
 struct ChoiceOptions {
   bool chat = false;
   bool stream = false;
+  bool logprobs = false;                       // tell them
   bool token_ids = false;                      // tell them
   const Tokenizer* tokenizer = nullptr;        // may be null
   std::optional<ToolCallParserOptions> tools;  // absent: no text is a call
@@ -26,7 +27,7 @@ struct ChoiceOptions {
 };
 
 // Threads: one at a time.
-class Choice final : private ToolCallListener {
+class Choice final : public ToolCallListener {
  public:
   // `options` must outlive this.
   Choice(const ChoiceOptions* options, int index);
@@ -54,7 +55,7 @@ class Choice final : private ToolCallListener {
   void OnCall(std::string_view name) override;
   void OnArguments(std::string_view json_fragment) override;
 
-  void AppendTokens(std::span<const int32_t> tokens);
+  void Append(std::span<const int32_t> tokens, std::span<const PositionLogprobs> logprobs);
   // `what` is "delta", "message" or "text".
   std::string Object(std::string_view what, std::string_view json);
   std::string Message() const;

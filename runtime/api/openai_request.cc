@@ -216,7 +216,7 @@ absl::Status RefuseCompletionFields(const RequestFields& fields, const Completio
   return absl::OkStatus();
 }
 
-absl::StatusOr<ordered_json> ReadConversation(const ordered_json& request, const ToolUse& tools) {
+absl::StatusOr<ordered_json> ConversationWithTools(const ordered_json& request, const ToolUse& tools) {
   LONGSPAN_ASSIGN_OR_RETURN(ordered_json conversation, ReadConversation(request));
   if (tools.choice != ToolUse::Choice::kNone) conversation["tools"] = request["tools"];
   return conversation;
@@ -234,7 +234,7 @@ absl::StatusOr<CompletionCall> ParseChatCompletion(std::string_view body) {
   LONGSPAN_RETURN_IF_ERROR(ReadChatMaxTokens(fields, &call.max_tokens));
   LONGSPAN_RETURN_IF_ERROR(ReadChatLogprobs(fields, &call.logprobs));
   LONGSPAN_ASSIGN_OR_RETURN(call.tools, ReadToolUse(request));
-  LONGSPAN_ASSIGN_OR_RETURN(call.conversation, ReadConversation(request, call.tools));
+  LONGSPAN_ASSIGN_OR_RETURN(call.conversation, ConversationWithTools(request, call.tools));
   return call;
 }
 
@@ -267,7 +267,7 @@ absl::StatusOr<TokenizeCall> ParseTokenize(std::string_view body) {
       return MustBe("prompt", *prompt, "absent where there are \"messages\"");
     }
     LONGSPAN_ASSIGN_OR_RETURN(const ToolUse tools, ReadToolUse(request));
-    LONGSPAN_ASSIGN_OR_RETURN(call.conversation, ReadConversation(request, tools));
+    LONGSPAN_ASSIGN_OR_RETURN(call.conversation, ConversationWithTools(request, tools));
     return call;
   }
   if (fields.Find("prompt") == nullptr) return Missing("prompt", "a string, or \"messages\" must be given");
@@ -291,7 +291,7 @@ absl::StatusOr<ApplyTemplateCall> ParseApplyTemplate(std::string_view body) {
   ApplyTemplateCall call;
   LONGSPAN_RETURN_IF_ERROR(RequestFields(request, "").Read("model", &call.model));
   LONGSPAN_ASSIGN_OR_RETURN(const ToolUse tools, ReadToolUse(request));
-  LONGSPAN_ASSIGN_OR_RETURN(call.conversation, ReadConversation(request, tools));
+  LONGSPAN_ASSIGN_OR_RETURN(call.conversation, ConversationWithTools(request, tools));
   return call;
 }
 

@@ -20,6 +20,7 @@ ChoiceOptions MakeChoiceOptions(const CompletionCall& call, const ResponseContex
   ChoiceOptions options;
   options.chat = call.chat;
   options.stream = call.stream;
+  options.logprobs = call.logprobs.has_value();
   options.token_ids = call.return_token_ids;
   options.tokenizer = context.tokenizer;
   options.id = context.id;
