@@ -137,7 +137,8 @@ absl::StatusOr<int> LoadAndRun(const ModelOptions& options, bool terse, Plan pla
                                               .isa = plan.group.numerics.isa,
                                               .activation = plan.group.numerics.activation}));
   const bool brief = terse && options.log_level != LogLevel::kDebug;
-  LoadingProgress progress(options.model, first ? ChooseProgressStyle(brief) : ProgressStyle::kQuiet);
+  const bool quiet = !first || options.log_format == LogFormat::kJson;
+  LoadingProgress progress(options.model, quiet ? ProgressStyle::kQuiet : ChooseProgressStyle(brief));
   if (first)
     plan.group.progress = [&](double fraction) {
       progress.Update(fraction);

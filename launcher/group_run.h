@@ -22,6 +22,7 @@ class GroupProgram {
   virtual absl::StatusOr<int64_t> Prepare(const ModelSource& source) = 0;
   // How loading goes, 0 to 1.
   virtual void OnProgress(double fraction) {}
+  virtual void OnLoss(const absl::Status& loss) {}
   // With the group loaded. Returns the exit code, having said why when that is not 0; an error means that the
   // group is unusable.
   virtual absl::StatusOr<int> Drive(const ModelSource& source, Group& group, double load_s) = 0;

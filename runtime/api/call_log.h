@@ -18,7 +18,7 @@ struct CallRecord {
   int status = 200;     // HTTP
   std::string outcome;  // as in Metrics::CountRequest
   int64_t choices = 0, prompt_tokens = 0, completion_tokens = 0;
-  std::optional<double> queue_s, ttft_s;  // from arrival
+  std::optional<double> queue_s = {}, ttft_s = {};  // from arrival
   double e2e_s = 0;
 };
 

