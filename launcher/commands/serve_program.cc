@@ -109,6 +109,8 @@ absl::StatusOr<ServedModel> ServeProgram::Describe(const ModelSource& source, Gr
     for (const int32_t id : tokenizer_->eos_ids()) model.eos_token_ids.push_back(id);
   }
   if (source.ChatTemplate()) model.tool_call_format = DetectToolCallFormat(*source.ChatTemplate());
+  model.grammars = std::make_shared<AnswerGrammars>(model.tokenizer, source.config().vocab_size,
+                                                    model.eos_token_ids, model.tool_call_format);
   model.tp = report.tp;
   model.kvp = report.kvp;
   model.hosts = report.hosts;

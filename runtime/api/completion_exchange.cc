@@ -159,6 +159,7 @@ CompletionExchange::CompletionExchange(const CompletionCall& call, std::vector<s
       unfinished_(static_cast<int>(news_.size())) {}
 
 absl::Status CompletionExchange::Submit(const CompletionCall& call) {
+  LONGSPAN_ASSIGN_OR_RETURN(const Grammar::Shared grammar, model_.grammars->For(call));
   std::vector<Request> requests;
   for (size_t i = 0; i < news_.size(); ++i) {
     Request& request = requests.emplace_back();
@@ -173,8 +174,15 @@ absl::Status CompletionExchange::Submit(const CompletionCall& call) {
       request.deadline = begin_ + std::chrono::duration_cast<Clock::Duration>(
                                       std::chrono::duration<double>(*call.timeout_s));
     }
-    if (const absl::Status status = CheckRequest(request, model_.limits).status(); !status.ok()) {
-      return WithParam(status, call.chat ? "messages" : "prompt");
+    const absl::StatusOr<int64_t> max_tokens = CheckRequest(request, model_.limits);
+    if (!max_tokens.ok()) return WithParam(max_tokens.status(), call.chat ? "messages" : "prompt");
+    if (grammar != nullptr) {
+      const int64_t least = model_.grammars->LeastTokens(grammar);
+      if (least > *max_tokens) {
+        return InvalidField("max_tokens", absl::StrCat("the shortest answer that the schema allows takes ", least,
+                                                       " tokens, and ", *max_tokens, " can be generated"));
+      }
+      request.constraint = model_.grammars->NewConstraint(grammar);
     }
   }
   for (size_t i = 0; i < requests.size(); ++i) {

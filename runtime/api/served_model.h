@@ -2,9 +2,11 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
+#include "runtime/api/answer_grammars.h"
 #include "runtime/api/tool_call_format.h"
 #include "runtime/chat/chat_template.h"
 #include "runtime/engine/engine_loop.h"
@@ -22,6 +24,7 @@ struct ServedModel {
   std::vector<int32_t> eos_token_ids;
   RequestLimits limits;
   ToolCallFormat tool_call_format = ToolCallFormat::kJson;
+  std::shared_ptr<AnswerGrammars> grammars;
   EngineLoop* loop = nullptr;
   // For metrics and the page.
   int tp = 1, kvp = 1;

@@ -1,0 +1,49 @@
+// What a call's answer must be, as a grammar: response_format, and tools that have to be called.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/status/statusor.h"
+#include "runtime/api/openai_request.h"
+#include "runtime/api/tool_call_format.h"
+#include "runtime/grammar/grammar.h"
+#include "runtime/tokenizer/tokenizer.h"
+
+namespace longspan {
+
+// Threads: all methods from any thread.
+class AnswerGrammars {
+ public:
+  // `tokenizer` outlives the object; null, or a model without an end-of-sequence token: grammars are refused.
+  AnswerGrammars(const Tokenizer* tokenizer, int64_t vocab_size, std::vector<int32_t> eos_token_ids,
+                 ToolCallFormat format);
+
+  // Null when the answer may be any text. Grammars of the same text are shared, with what was worked out for
+  // them. InvalidArgument names what is wrong with a schema.
+  absl::StatusOr<Grammar::Shared> For(const CompletionCall& call);
+
+  // Of a grammar that For returned.
+  int64_t LeastTokens(const Grammar::Shared& grammar) const;
+  std::unique_ptr<TokenConstraint> NewConstraint(const Grammar::Shared& grammar) const;
+
+ private:
+  absl::StatusOr<Grammar::Shared> Compile(const CompletionCall& call) const;
+  absl::StatusOr<Grammar::Shared> CompileCalls(const ToolUse& tools) const;
+  void AddText(std::string_view text, std::vector<Grammar::Shared>* parts) const;
+
+  const Tokenizer* const tokenizer_;
+  const int64_t vocab_size_;
+  const std::vector<int32_t> eos_token_ids_;
+  const ToolCallFormat format_;
+
+  std::mutex mutex_;  // of the following
+  std::shared_ptr<const TokenVocabulary> vocabulary_;  // made when first needed
+  absl::flat_hash_map<std::string, Grammar::Shared> grammars_;  // by what they were made of
+};
+
+}  // namespace longspan
