@@ -47,7 +47,8 @@ struct Engine::State {
         blocks(std::move(block_manager)),
         limits(Limits(ChunkTokens(false))),
         prompt_logits_limits(Limits(ChunkTokens(true))),
-        sampler(options.vocab_size) {
+        sampler(options.vocab_size),
+        allowed_tokens(static_cast<size_t>(options.vocab_size + 63) / 64) {
     // Slot 0 ends on top.
     for (int slot = options.max_sequences - 1; slot >= 0; --slot) free_slots.push_back(slot);
   }
@@ -85,6 +86,7 @@ struct Engine::State {
   std::vector<SequenceView> views;
   SchedulePlan plan;
   StepBatch batch;
+  std::vector<uint64_t> allowed_tokens;  // a bit for each token of the vocabulary
   RequestId next_id = 1;
   int64_t steps = 0;
   bool in_step = false;
@@ -124,6 +126,7 @@ absl::StatusOr<RequestId> Engine::Submit(Request request, RequestListener* liste
   sequence->sampling = std::move(request.sampling);
   sequence->ignore_eos = request.ignore_eos;
   sequence->prompt_logits = request.prompt_logits;
+  sequence->constraint = std::move(request.constraint);
   if (UsesTokenCounts(sequence->sampling)) {
     for (const int32_t token : sequence->tokens) sequence->counts.AddPrompt(token);
   }
@@ -261,20 +264,26 @@ void Engine::State::DeliverRows(Sequence& sequence, const ScheduledChunk& chunk,
 
 void Engine::State::Generate(Sequence& sequence, std::span<const float> logits) {
   const auto position = static_cast<int64_t>(sequence.tokens.size());
+  std::span<uint64_t> allowed;
+  if (sequence.constraint != nullptr) {
+    allowed = allowed_tokens;
+    sequence.constraint->Allowed(sequence.max_tokens - sequence.output_tokens(), allowed);
+  }
   const absl::StatusOr<int32_t> token =
-      sampler.Sample(logits, sequence.sampling, sequence.seed, position, sequence.counts);
+      sampler.Sample(logits, sequence.sampling, sequence.seed, position, sequence.counts, allowed);
   if (!token.ok()) {
     spdlog::error("request {} ends with an error: {}", sequence.id, std::string(token.status().message()));
     Finish(sequence, FinishReason::kError);
     return;
   }
   sequence.tokens.push_back(*token);
+  if (sequence.constraint != nullptr) sequence.constraint->Accept(*token);
   if (UsesTokenCounts(sequence.sampling)) sequence.counts.AddOutput(*token);
   const bool goes_on = sequence.listener->OnToken(*token);
   if (sequence.finished) return;
   const bool is_eos = std::find(options.eos_token_ids.begin(), options.eos_token_ids.end(), *token) !=
                       options.eos_token_ids.end();
-  if (!goes_on || (is_eos && !sequence.ignore_eos)) {
+  if (!goes_on || (is_eos && (!sequence.ignore_eos || sequence.constraint != nullptr))) {
     Finish(sequence, FinishReason::kStop);
   } else if (sequence.output_tokens() == sequence.max_tokens) {
     Finish(sequence, FinishReason::kLength);

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "kvstore/block_table.h"
@@ -23,6 +24,7 @@ struct Sequence {
   uint64_t seed = 0;
   bool ignore_eos = false;
   bool prompt_logits = false;
+  std::unique_ptr<TokenConstraint> constraint;
 
   // From admission on. Before a step computed_tokens < tokens.size(): the last token of a sequence that goes
   // on is always still to be computed.
