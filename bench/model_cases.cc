@@ -134,7 +134,7 @@ class PrefillRun {
 
   void Run() {
     RequestListener listener;
-    OrDie(engine_->Submit(request_, &listener).status());
+    OrDie(engine_->Submit(Copy(request_), &listener).status());
     while (engine_->HasWork()) OrDie(engine_->Step());
   }
 

@@ -54,7 +54,8 @@ Engine::State::State(EngineOptions engine_options, Executor* step_executor,
       blocks(std::move(block_manager)),
       limits(Limits(ChunkTokens(false))),
       prompt_logits_limits(Limits(ChunkTokens(true))),
-      sampler(options.vocab_size) {
+      sampler(options.vocab_size),
+      allowed_tokens(static_cast<size_t>(options.vocab_size + 63) / 64) {
   // Slot 0 ends on top.
   for (int slot = options.max_sequences - 1; slot >= 0; --slot) free_slots.push_back(slot);
 }
@@ -193,8 +194,13 @@ void Engine::State::DeliverRows(Sequence& sequence, const ScheduledChunk& chunk,
 
 void Engine::State::Generate(Sequence& sequence, std::span<const float> logits) {
   const auto position = static_cast<int64_t>(sequence.tokens.size());
+  std::span<uint64_t> allowed;
+  if (sequence.constraint != nullptr) {
+    allowed = allowed_tokens;
+    sequence.constraint->Allowed(sequence.max_tokens - sequence.output_tokens(), allowed);
+  }
   const absl::StatusOr<int32_t> token =
-      sampler.Sample(logits, sequence.sampling, sequence.seed, position, sequence.counts);
+      sampler.Sample(logits, sequence.sampling, sequence.seed, position, sequence.counts, allowed);
   if (!token.ok()) {
     spdlog::error("request {} ends with an error: {}", sequence.id, std::string(token.status().message()));
     Finish(sequence, FinishReason::kError);
@@ -202,12 +208,13 @@ void Engine::State::Generate(Sequence& sequence, std::span<const float> logits) 
   }
   sequence.tokens.push_back(*token);
   ++totals.decode_tokens_total;
+  if (sequence.constraint != nullptr) sequence.constraint->Accept(*token);
   if (UsesTokenCounts(sequence.sampling)) sequence.counts.AddOutput(*token);
   const bool goes_on = sequence.listener->OnToken(*token);
   if (sequence.finished) return;
   const bool is_eos = std::find(options.eos_token_ids.begin(), options.eos_token_ids.end(), *token) !=
                       options.eos_token_ids.end();
-  if (!goes_on || (is_eos && !sequence.ignore_eos)) {
+  if (!goes_on || (is_eos && (!sequence.ignore_eos || sequence.constraint != nullptr))) {
     Finish(sequence, FinishReason::kStop);
   } else if (sequence.output_tokens() == sequence.max_tokens) {
     Finish(sequence, FinishReason::kLength);

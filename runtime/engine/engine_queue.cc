@@ -45,6 +45,7 @@ absl::StatusOr<RequestId> Engine::Submit(Request request, RequestListener* liste
   sequence->sampling = std::move(request.sampling);
   sequence->ignore_eos = request.ignore_eos;
   sequence->prompt_logits = request.prompt_logits;
+  sequence->constraint = std::move(request.constraint);
   if (UsesTokenCounts(sequence->sampling)) {
     for (const int32_t token : sequence->tokens) sequence->counts.AddPrompt(token);
   }

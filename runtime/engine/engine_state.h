@@ -72,6 +72,7 @@ struct Engine::State {
   const RequestLimits limits;
   const RequestLimits prompt_logits_limits;
   Sampler sampler;
+  std::vector<uint64_t> allowed_tokens;  // of a step: a bit for each token of the vocabulary
 
   WaitingQueue waiting;
   std::vector<std::unique_ptr<Sequence>> running;  // finished ones leave at the end of the step

@@ -4,6 +4,17 @@
 
 namespace longspan {
 
+Request Copy(const Request& request) {
+  return {.prompt = request.prompt,
+          .max_tokens = request.max_tokens,
+          .sampling = request.sampling,
+          .ignore_eos = request.ignore_eos,
+          .prompt_logits = request.prompt_logits,
+          .priority = request.priority,
+          .deadline = request.deadline,
+          .constraint = nullptr};
+}
+
 std::string_view Name(FinishReason reason) {
   switch (reason) {
     case FinishReason::kStop:

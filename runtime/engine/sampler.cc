@@ -137,9 +137,11 @@ Sampler::Sampler(int64_t vocab_size) {
 }
 
 absl::StatusOr<int32_t> Sampler::Sample(std::span<const float> logits, const SamplingParams& params,
-                                        uint64_t seed, int64_t position, const TokenCounts& counts) {
+                                        uint64_t seed, int64_t position, const TokenCounts& counts,
+                                        std::span<const uint64_t> allowed) {
   LONGSPAN_CHECK(logits.size() == adjusted_.size());
-  logits = Adjust(logits, params, counts);
+  LONGSPAN_CHECK(allowed.empty() || allowed.size() == (logits.size() + 63) / 64);
+  logits = Adjust(logits, params, counts, allowed);
   const Largest largest = FindLargest(logits);
   if (largest.any_nan || std::isinf(largest.value)) {
     return absl::InternalError(absl::StrCat("the logits of position ", position, " have ",
@@ -162,9 +164,17 @@ absl::StatusOr<int32_t> Sampler::Sample(std::span<const float> logits, const Sam
 }
 
 std::span<const float> Sampler::Adjust(std::span<const float> logits, const SamplingParams& params,
-                                       const TokenCounts& counts) {
-  if (params.logit_bias.empty() && !UsesTokenCounts(params)) return logits;
+                                       const TokenCounts& counts, std::span<const uint64_t> allowed) {
+  if (allowed.empty() && params.logit_bias.empty() && !UsesTokenCounts(params)) return logits;
   std::copy(logits.begin(), logits.end(), adjusted_.begin());
+  for (size_t word = 0; word < allowed.size(); ++word) {
+    for (uint64_t masked = ~allowed[word]; masked != 0; masked &= masked - 1) {
+      const size_t token = word * 64 + static_cast<size_t>(std::countr_zero(masked));
+      if (token >= logits.size()) break;
+      // A NaN shows that the model is broken, wherever it is.
+      if (logits[token] == logits[token]) adjusted_[token] = -std::numeric_limits<float>::infinity();
+    }
+  }
   for (const auto& [token, bias] : params.logit_bias) adjusted_[static_cast<size_t>(token)] += bias;
   if (UsesTokenCounts(params)) {
     for (const auto& [token, output_count] : counts.output_counts()) {

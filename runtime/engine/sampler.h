@@ -1,7 +1,8 @@
 // Chooses the next token from its logits.
 //
-// The logits pass through, in this order: bias, penalties, temperature, top-k, top-p, min-p; then one token
-// is drawn.
+// The logits pass through, in this order: mask, bias, penalties, temperature, top-k, top-p, min-p; then one
+// token is drawn.
+//   * mask: a token that is not allowed has no logit, whatever its bias.
 //   * bias: added to the token's logit.
 //   * repetition penalty r (arXiv 1909.05858): logits of tokens in prompt or output are divided by r when
 //   positive,
@@ -50,14 +51,16 @@ class Sampler {
   // vocab_size: 1 to kMaxVocabSize.
   explicit Sampler(int64_t vocab_size);
 
-  // The token at `position`. logits: [vocab_size], before any adjustment. An error when a logit is NaN, or
+  // The token at `position`. logits: [vocab_size], before any adjustment. allowed: a bit for each token as in
+  // TokenConstraint, or empty: all. An error when a logit is NaN, or
   // when none or an infinite one is largest: the model's output is broken, and no token would be right.
   absl::StatusOr<int32_t> Sample(std::span<const float> logits, const SamplingParams& params, uint64_t seed,
-                                 int64_t position, const TokenCounts& counts);
+                                 int64_t position, const TokenCounts& counts,
+                                 std::span<const uint64_t> allowed = {});
 
  private:
   std::span<const float> Adjust(std::span<const float> logits, const SamplingParams& params,
-                                const TokenCounts& counts);
+                                const TokenCounts& counts, std::span<const uint64_t> allowed);
   void SetWeights(std::span<const float> logits, float largest, double temperature);
   void SetTopKWeights(std::span<const float> logits, float largest, double temperature, int64_t top_k);
   void KeepTopP(std::span<const float> logits, double top_p);

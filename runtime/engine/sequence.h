@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <vector>
 
@@ -28,6 +29,7 @@ struct Sequence {
   bool prompt_logits = false;
   int priority = 0;
   std::optional<Clock::Time> deadline;
+  std::unique_ptr<TokenConstraint> constraint;
 
   Clock::Time queued_at;                     // the last time
   Clock::Duration waited{};                  // in the queue, the times before

@@ -121,7 +121,7 @@ class RandomRun {
     if (random_.OneIn(6)) {
       running->request.deadline = clock_.Now() + std::chrono::milliseconds(random_.Between(0, 2000));
     }
-    const absl::StatusOr<RequestId> id = engine_->Submit(running->request, &running->listener);
+    const absl::StatusOr<RequestId> id = engine_->Submit(Copy(running->request), &running->listener);
     ASSERT_TRUE(id.ok()) << id.status();
     running->id = *id;
     requests_.push_back(std::move(running));
@@ -216,13 +216,13 @@ TEST(EnginePropertyTest, ALargeRequestIsNotOvertakenForEver) {
     request.prompt = {1, 2, 3};
     request.max_tokens = 9;
     small.push_back(std::make_unique<RecordingListener>());
-    ASSERT_TRUE(engine->Submit(request, small.back().get()).ok());
+    ASSERT_TRUE(engine->Submit(std::move(request), small.back().get()).ok());
   };
   for (int i = 0; i < 10; ++i) submit_small();
   Request request;
   request.prompt.assign(70, 1);
   request.max_tokens = 10;
-  ASSERT_TRUE(engine->Submit(request, &large).ok());
+  ASSERT_TRUE(engine->Submit(std::move(request), &large).ok());
   for (int step = 0; step < 100 && !large.reason; ++step) {
     submit_small();
     ASSERT_TRUE(engine->Step().ok());

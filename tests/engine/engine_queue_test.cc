@@ -41,7 +41,7 @@ class EngineQueueTest : public testing::Test {
     return request;
   }
   RequestId Submit(const Request& request, RequestListener* listener) {
-    const absl::StatusOr<RequestId> id = engine_->Submit(request, listener);
+    const absl::StatusOr<RequestId> id = engine_->Submit(Copy(request), listener);
     EXPECT_TRUE(id.ok()) << id.status();
     return id.value_or(-1);
   }

@@ -66,7 +66,7 @@ TEST_F(EngineTest, GeneratesWhatTheModelSays) {
   Start(Options());
   const Request request = Prompt({1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11}, 20);
   RecordingListener listener;
-  Submit(request, &listener);
+  Submit(Copy(request), &listener);
   RunToTheEnd();
   EXPECT_EQ(listener.tokens, ExpectedOutput(request, 0, 20, options_));
   // The token at position p comes with the logits of position p - 1.
@@ -110,7 +110,7 @@ TEST_F(EngineTest, EndsForTheRightReason) {
   Request ignoring = Prompt({1, 2}, 9);
   ignoring.ignore_eos = true;
   RecordingListener ignores_eos;
-  Submit(ignoring, &ignores_eos);
+  Submit(std::move(ignoring), &ignores_eos);
   RunToTheEnd();
   EXPECT_EQ(by_eos.tokens.size(), first + 1);
   EXPECT_EQ(by_eos.reason, FinishReason::kStop);
@@ -118,15 +118,48 @@ TEST_F(EngineTest, EndsForTheRightReason) {
   EXPECT_EQ(ignores_eos.reason, FinishReason::kLength);
 }
 
+// Allows one token, the number of tokens that are left, and at the end the end.
+class CountDown : public TokenConstraint {
+ public:
+  explicit CountDown(std::vector<int32_t>* accepted) : accepted_(accepted) {}
+  void Allowed(int64_t tokens_left, std::span<uint64_t> allowed) override {
+    EXPECT_EQ(allowed.size(), 1u);
+    allowed[0] = uint64_t{1} << (tokens_left > 3 ? tokens_left : 48);
+  }
+  void Accept(int32_t token) override { accepted_->push_back(token); }
+
+ private:
+  std::vector<int32_t>* accepted_;
+};
+
+TEST_F(EngineTest, AConstraintDecidesWhichTokensMayComeAndWhenTheTextEnds) {
+  Start(Options());
+  for (const bool ignore_eos : {false, true}) {
+    std::vector<int32_t> accepted;
+    Request request = Prompt({1, 2}, 9);
+    request.sampling.logit_bias = {{1, 1000.0f}};
+    request.ignore_eos = ignore_eos;
+    request.constraint = std::make_unique<CountDown>(&accepted);
+    RecordingListener constrained, free;
+    Submit(std::move(request), &constrained);
+    Submit(Prompt({1, 2}, 9), &free);  // the same step, without
+    RunToTheEnd();
+    EXPECT_EQ(constrained.tokens, (std::vector<int32_t>{9, 8, 7, 6, 5, 4, 48}));
+    EXPECT_EQ(accepted, constrained.tokens);
+    EXPECT_EQ(constrained.reason, FinishReason::kStop);
+    EXPECT_EQ(free.tokens, ExpectedOutput(Prompt({1, 2}), 0, 9, options_));
+  }
+}
+
 TEST_F(EngineTest, PromptLogitsComeForEveryPositionOnce) {
   Start(Options());
   Request request = Prompt({9, 8, 7, 6, 5, 4, 3, 2, 1, 0, 1, 2, 3, 4}, 0);
   request.prompt_logits = true;
   RecordingListener only_prompt;
-  Submit(request, &only_prompt);
+  Submit(Copy(request), &only_prompt);
   request.max_tokens = 3;
   RecordingListener with_output;
-  Submit(request, &with_output);
+  Submit(Copy(request), &with_output);
   RunToTheEnd();
   ASSERT_EQ(only_prompt.positions.size(), 14u);
   EXPECT_EQ(only_prompt.positions.front(), 0);
@@ -146,10 +179,10 @@ TEST_F(EngineTest, ARequestKeepsTheSeedItWasGiven) {
   request.sampling.temperature = 1.5;
   std::vector<RecordingListener> listeners(3);
   std::vector<RequestId> ids;
-  for (RecordingListener& listener : listeners) ids.push_back(Submit(request, &listener));
+  for (RecordingListener& listener : listeners) ids.push_back(Submit(Copy(request), &listener));
   request.sampling.seed = 5;
   RecordingListener seeded;
-  Submit(request, &seeded);
+  Submit(Copy(request), &seeded);
   RunToTheEnd();
   for (size_t i = 0; i < 3; ++i) {
     EXPECT_EQ(listeners[i].tokens, ExpectedOutput(request, DeriveSeed(77, ids[i]), 12, options));
@@ -163,7 +196,7 @@ TEST_F(EngineTest, ALongPromptDoesNotHoldUpTheOthers) {
   RecordingListener decoding;
   Request request = Prompt({1, 2, 3}, 30);
   request.ignore_eos = true;
-  Submit(request, &decoding);
+  Submit(Copy(request), &decoding);
   ASSERT_TRUE(engine_->Step().ok());
   RecordingListener prefilling;
   Submit(Prompt(std::vector<int32_t>(60, 7), 1), &prefilling);
@@ -286,7 +319,7 @@ TEST_F(EngineTest, LogitsOfNaNEndTheirRequestAlone) {
   Submit(Prompt({1, 13}, 8), &poisoned);
   const Request request = Prompt({1, 2}, 1);
   RecordingListener healthy;
-  Submit(request, &healthy);
+  Submit(Copy(request), &healthy);
   RunToTheEnd();
   EXPECT_EQ(poisoned.reason, FinishReason::kError);
   EXPECT_TRUE(poisoned.tokens.empty());

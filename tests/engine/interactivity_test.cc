@@ -61,7 +61,7 @@ class Simulation {
     request.prompt.assign(static_cast<size_t>(prompt), 3);
     request.max_tokens = output;
     listeners_.push_back(std::make_unique<StreamListener>(&clock));
-    EXPECT_TRUE(engine->Submit(request, listeners_.back().get()).ok());
+    EXPECT_TRUE(engine->Submit(Copy(request), listeners_.back().get()).ok());
     return listeners_.back().get();
   }
   void Step() { ASSERT_TRUE(engine->Step().ok()); }

@@ -222,6 +222,39 @@ TEST(SamplerTest, FiltersHaveTheirEdges) {
   EXPECT_EQ(SampleOnce(masked, params), 31);
 }
 
+TEST(SamplerTest, AMaskedTokenHasNoLogit) {
+  const size_t vocab = 150;  // the last word of the mask is not full
+  std::vector<uint64_t> allowed(3, ~uint64_t{0});
+  for (const size_t token : {0, 63, 64, 149}) allowed[token / 64] &= ~(uint64_t{1} << token % 64);
+  std::vector<float> logits = RandomLogits(6, vocab, 2);
+  for (const size_t token : {0, 63, 64, 149}) logits[token] = 20;
+  std::vector<float> without = logits;
+  for (const size_t token : {0, 63, 64, 149}) without[token] = -kInfinity;
+  TokenCounts counts;
+  for (const int32_t token : {0, 5, 64}) counts.AddOutput(token);
+  Sampler sampler(static_cast<int64_t>(vocab));
+  const auto expect_same = [&](const SamplingParams& params) {
+    for (int position = 0; position < 50; ++position) {
+      EXPECT_EQ(*sampler.Sample(logits, params, 3, position, counts, allowed),
+                *sampler.Sample(without, params, 3, position, counts));
+    }
+  };
+  SamplingParams params;
+  expect_same(params);
+  params.temperature = 1;
+  expect_same(params);
+  params.top_k = 149;
+  params.top_p = 0.9;
+  expect_same(params);
+  params.min_p = 0.05;
+  params.repetition_penalty = 1.5;
+  params.presence_penalty = -3;
+  params.logit_bias = {{0, 1000.0f}, {7, 1.5f}};
+  expect_same(params);
+  logits[63] = std::nanf("");
+  EXPECT_FALSE(sampler.Sample(logits, params, 3, 0, counts, allowed).ok());
+}
+
 TEST(SamplerTest, ManyTokensAndNarrowFiltersAgreeWithTheReference) {
   // Near a flat distribution the selection cannot leave out negligible tokens beforehand.
   for (const float deviation : {0.001f, 1.0f, 8.0f}) {

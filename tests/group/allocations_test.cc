@@ -72,13 +72,13 @@ TEST(AllocationsTest, ADecodeStepAllocatesNothing) {
     greedy.prompt.assign(kPrompt, 5);
     greedy.max_tokens = kOutput;
     greedy.ignore_eos = true;
-    Request drawing = greedy;
+    Request drawing = Copy(greedy);
     drawing.sampling.temperature = 1;
     drawing.sampling.top_k = 50;
     drawing.sampling.top_p = 0.9;
     drawing.sampling.min_p = 0.01;
-    ASSERT_TRUE(engine->Submit(greedy, &ignore).ok());
-    ASSERT_TRUE(engine->Submit(drawing, &ignore).ok());
+    ASSERT_TRUE(engine->Submit(std::move(greedy), &ignore).ok());
+    ASSERT_TRUE(engine->Submit(std::move(drawing), &ignore).ok());
 
     const int64_t before = allocations;
     ASSERT_TRUE(engine->Step().ok());  // the prompts

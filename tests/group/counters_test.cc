@@ -47,7 +47,7 @@ TEST(CountersTest, BytesAndOperationsFollowTheFormulas) {
       LocalGroupOptions options;
       options.tp = tp;
       options.kvp = kvp;
-      const GroupRun run = RunLocalGroup(golden.model_path, {request}, options);
+      const GroupRun run = RunLocalGroup(golden.model_path, {&request, 1}, options);
       ASSERT_EQ(run.steps, 1);
       uint64_t all_bytes = 0;
       for (int rank = 0; rank < tp * kvp; ++rank) {
@@ -85,7 +85,7 @@ TEST(CountersTest, BytesOfATokenDoNotGrowWithTheContext) {
     request.max_tokens = output;
     request.ignore_eos = true;
     uint64_t sum = 0;
-    for (uint64_t b : RunLocalGroup(golden.model_path, {request}, options).report.comm_bytes) sum += b;
+    for (uint64_t b : RunLocalGroup(golden.model_path, {&request, 1}, options).report.comm_bytes) sum += b;
     return sum;
   };
   EXPECT_EQ(bytes(16, 9) - bytes(16, 1), bytes(150, 9) - bytes(150, 1));

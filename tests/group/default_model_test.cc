@@ -39,7 +39,7 @@ void ExpectGreedy(ActivationDType activation, DType kv_dtype, int kvp, double la
       << "set LONGSPAN_TEST_MODEL to the default model; launcher/fetch-model prints its path";
   const std::vector<GreedyCase> cases = ReadCases();
   std::vector<Request> requests;
-  for (const GreedyCase& c : cases) requests.push_back(c.request);
+  for (const GreedyCase& c : cases) requests.push_back(Copy(c.request));
   LocalGroupOptions options;
   options.activation = activation;
   options.kv_dtype = kv_dtype;

@@ -69,7 +69,7 @@ GroupOptions MakeGroupOptions(const LocalGroupOptions& options) {
   return group;
 }
 
-void DriveEngine(Group& group, const ModelConfig& config, const std::vector<Request>& requests,
+void DriveEngine(Group& group, const ModelConfig& config, std::span<const Request> requests,
                  const LocalGroupOptions& options, GroupRun& run) {
   EngineOptions engine_options;
   engine_options.geometry = group.geometry();
@@ -84,7 +84,7 @@ void DriveEngine(Group& group, const ModelConfig& config, const std::vector<Requ
   std::vector<std::unique_ptr<Recorder>> recorders;
   for (size_t i = 0; i < requests.size(); ++i) {
     recorders.push_back(std::make_unique<Recorder>(run.results[i]));
-    OrDie(engine->Submit(requests[i], recorders.back().get()), "submit");
+    OrDie(engine->Submit(Copy(requests[i]), recorders.back().get()), "submit");
     run.prompt_rows += static_cast<int64_t>(requests[i].prompt.size());
   }
   while (engine->HasWork()) OrDie(engine->Step(), "step");
@@ -96,7 +96,7 @@ void DriveEngine(Group& group, const ModelConfig& config, const std::vector<Requ
 }  // namespace
 
 GroupRun RunRank(const ModelSource& source, Bootstrap& bootstrap, std::unique_ptr<Communicator> communicator,
-                 const std::vector<Request>& requests, const LocalGroupOptions& options) {
+                 std::span<const Request> requests, const LocalGroupOptions& options) {
   const std::unique_ptr<Backend> backend = MakeBackend(options);
   const std::unique_ptr<Group> group =
       OrDie(Group::Create(source, bootstrap, std::move(communicator), *backend, MakeGroupOptions(options)),
@@ -110,7 +110,7 @@ GroupRun RunRank(const ModelSource& source, Bootstrap& bootstrap, std::unique_pt
   return run;
 }
 
-GroupRun RunLocalGroup(const std::string& model_path, const std::vector<Request>& requests,
+GroupRun RunLocalGroup(const std::string& model_path, std::span<const Request> requests,
                        const LocalGroupOptions& options) {
   const std::unique_ptr<ModelSource> source = OrDie(ModelSource::Open(model_path), "model");
   const int ranks = options.tp * options.kvp;
@@ -135,7 +135,7 @@ std::vector<float> PromptLogits(const std::string& model_path, const std::vector
   request.prompt = tokens;
   request.max_tokens = 0;
   request.prompt_logits = true;
-  return std::move(RunLocalGroup(model_path, {request}, options).results[0].logits);
+  return std::move(RunLocalGroup(model_path, {&request, 1}, options).results[0].logits);
 }
 
 }  // namespace longspan::testing

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -43,12 +44,12 @@ struct GroupRun {
 
 // Loads the model on tp * kvp thread ranks and runs all requests as one continuous batch. Aborts the test
 // binary with a message when anything fails.
-GroupRun RunLocalGroup(const std::string& model_path, const std::vector<Request>& requests,
+GroupRun RunLocalGroup(const std::string& model_path, std::span<const Request> requests,
                        const LocalGroupOptions& options);
 
 // One rank's part of the same, for ranks of any kind; the result is rank 0's.
 GroupRun RunRank(const ModelSource& source, Bootstrap& bootstrap, std::unique_ptr<Communicator> communicator,
-                 const std::vector<Request>& requests, const LocalGroupOptions& options);
+                 std::span<const Request> requests, const LocalGroupOptions& options);
 
 // Logits of every position of the tokens, [tokens, vocab].
 std::vector<float> PromptLogits(const std::string& model_path, const std::vector<int32_t>& tokens,

@@ -26,13 +26,13 @@ TEST(MpiGroupTest, EqualsOneRank) {
     LocalGroupOptions options;
     options.block_size = 16;
     options.activation = ActivationDType::kAuto;
-    const Generated expected = RunLocalGroup(golden.model_path, {request}, options).results[0];
+    const Generated expected = RunLocalGroup(golden.model_path, {&request, 1}, options).results[0];
     for (int tp : {1, 2, 4}) {
       if (environment->size() % tp != 0) continue;
       options.tp = tp;
       options.kvp = environment->size() / tp;
       JobConnections job = *ConnectJob(*environment, clock);
-      const GroupRun run = RunRank(*source, *job.bootstrap, std::move(job.communicator), {request}, options);
+      const GroupRun run = RunRank(*source, *job.bootstrap, std::move(job.communicator), {&request, 1}, options);
       if (environment->rank() != 0) continue;
       const Generated& actual = run.results[0];
       EXPECT_EQ(actual.tokens, expected.tokens) << name << " tp " << tp;

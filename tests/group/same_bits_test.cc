@@ -50,9 +50,9 @@ class SameBitsTest : public ::testing::TestWithParam<std::string> {
 
 TEST_P(SameBitsTest, AnyGrid) {
   const Request request = Continuation(golden_, 150, 12);
-  const Generated expected = RunLocalGroup(golden_.model_path, {request}, DefaultOptions()).results[0];
+  const Generated expected = RunLocalGroup(golden_.model_path, {&request, 1}, DefaultOptions()).results[0];
   for (const Grid& grid : {Grid{1, 2}, {1, 4}, {1, 8}, {2, 1}, {2, 2}, {2, 4}, {4, 1}, {4, 2}}) {
-    const GroupRun run = RunLocalGroup(golden_.model_path, {request}, DefaultOptions(grid.tp, grid.kvp));
+    const GroupRun run = RunLocalGroup(golden_.model_path, {&request, 1}, DefaultOptions(grid.tp, grid.kvp));
     ExpectSameBits(run.results[0], expected,
                    "tp " + std::to_string(grid.tp) + " kvp " + std::to_string(grid.kvp));
   }
@@ -60,22 +60,22 @@ TEST_P(SameBitsTest, AnyGrid) {
 
 TEST_P(SameBitsTest, AnyChunkSizeThreadsAndBatch) {
   const Request request = Continuation(golden_, 150, 12);
-  const Generated expected = RunLocalGroup(golden_.model_path, {request}, DefaultOptions()).results[0];
+  const Generated expected = RunLocalGroup(golden_.model_path, {&request, 1}, DefaultOptions()).results[0];
   for (int64_t chunk : {1, 7, 64, 2048}) {
     LocalGroupOptions options = DefaultOptions(1, 2);
     options.chunk_tokens = chunk;
-    ExpectSameBits(RunLocalGroup(golden_.model_path, {request}, options).results[0], expected,
+    ExpectSameBits(RunLocalGroup(golden_.model_path, {&request, 1}, options).results[0], expected,
                    "chunk " + std::to_string(chunk));
   }
   for (int threads : {2, 3}) {
     LocalGroupOptions options = DefaultOptions();
     options.threads = threads;
-    ExpectSameBits(RunLocalGroup(golden_.model_path, {request}, options).results[0], expected,
+    ExpectSameBits(RunLocalGroup(golden_.model_path, {&request, 1}, options).results[0], expected,
                    "threads " + std::to_string(threads));
   }
   std::vector<Request> batch;
   for (size_t length : {3, 17, 40, 150, 99, 1, 64, 65}) batch.push_back(Continuation(golden_, length, 20));
-  batch.insert(batch.begin() + 3, request);
+  batch.insert(batch.begin() + 3, Copy(request));
   for (const Grid& grid : {Grid{1, 1}, {1, 4}, {2, 2}}) {
     LocalGroupOptions options = DefaultOptions(grid.tp, grid.kvp);
     options.chunk_tokens = 48;
@@ -87,11 +87,11 @@ TEST_P(SameBitsTest, AnyChunkSizeThreadsAndBatch) {
 // Work that runs later, on memory that host code cannot read: what the seam asks of a GPU.
 TEST_P(SameBitsTest, DeferredBackend) {
   const Request request = Continuation(golden_, 80, 6);
-  const Generated expected = RunLocalGroup(golden_.model_path, {request}, DefaultOptions()).results[0];
+  const Generated expected = RunLocalGroup(golden_.model_path, {&request, 1}, DefaultOptions()).results[0];
   for (const Grid& grid : {Grid{1, 1}, {1, 4}, {2, 2}}) {
     LocalGroupOptions options = DefaultOptions(grid.tp, grid.kvp);
     options.deferred = true;
-    ExpectSameBits(RunLocalGroup(golden_.model_path, {request}, options).results[0], expected, "deferred");
+    ExpectSameBits(RunLocalGroup(golden_.model_path, {&request, 1}, options).results[0], expected, "deferred");
   }
 }
 
@@ -101,10 +101,10 @@ TEST_P(SameBitsTest, EveryInstructionSet) {
     if (!IsaSupported(isa)) continue;
     LocalGroupOptions options = DefaultOptions();
     options.isa = isa;
-    const Generated expected = RunLocalGroup(golden_.model_path, {request}, options).results[0];
+    const Generated expected = RunLocalGroup(golden_.model_path, {&request, 1}, options).results[0];
     LocalGroupOptions sharded = DefaultOptions(2, 2);
     sharded.isa = isa;
-    ExpectSameBits(RunLocalGroup(golden_.model_path, {request}, sharded).results[0], expected,
+    ExpectSameBits(RunLocalGroup(golden_.model_path, {&request, 1}, sharded).results[0], expected,
                    std::string(Name(isa)));
   }
 }
