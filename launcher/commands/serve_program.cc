@@ -15,6 +15,7 @@
 #include "launcher/interrupts.h"
 #include "launcher/text_files.h"
 #include "runtime/api/api_server.h"
+#include "runtime/api/tool_call_prompt.h"
 #include "runtime/chat/chat_template.h"
 #include "runtime/engine/engine_loop.h"
 #include "runtime/tokenizer/tokenizer.h"
@@ -30,6 +31,7 @@ constexpr double kMaxOvertakenS = 2;
 constexpr milliseconds kQuickDrain{300};
 constexpr milliseconds kLastAnswers{2000};  // to leave after the last request has ended
 constexpr milliseconds kLastErrors{1000};
+constexpr milliseconds kTellCommEvery{500};
 
 std::string NameOf(const std::string& path) {
   std::filesystem::path name = std::filesystem::path(path).lexically_normal();
@@ -50,7 +52,7 @@ class ServeProgram final : public GroupProgram {
   absl::Status CreateTokenizer(const ModelSource& source);
   absl::StatusOr<ServedModel> Describe(const ModelSource& source, Group& group) const;
   // Between two steps: has a signal come?
-  void Tick(EngineLoop& loop);
+  void Tick(EngineLoop& loop, const Group& group);
 
   ServeOptions options_;
   const RankEnv env_;
@@ -58,6 +60,7 @@ class ServeProgram final : public GroupProgram {
   std::unique_ptr<Tokenizer> tokenizer_;
   std::optional<ChatTemplate> chat_;
   std::unique_ptr<ApiServer> server_;
+  Clock::Time comm_told_;
   int signal_ = 0;  // that ends it
 };
 
@@ -108,7 +111,10 @@ absl::StatusOr<ServedModel> ServeProgram::Describe(const ModelSource& source, Gr
   if (tokenizer_ != nullptr) {
     for (const int32_t id : tokenizer_->eos_ids()) model.eos_token_ids.push_back(id);
   }
-  if (source.ChatTemplate()) model.tool_call_format = DetectToolCallFormat(*source.ChatTemplate());
+  if (source.ChatTemplate()) {
+    model.tool_call_format = DetectToolCallFormat(*source.ChatTemplate());
+    model.template_knows_tools = TemplateKnowsTools(*source.ChatTemplate());
+  }
   model.grammars = std::make_shared<AnswerGrammars>(model.tokenizer, source.config().vocab_size,
                                                     model.eos_token_ids, model.tool_call_format);
   model.tp = report.tp;
@@ -126,7 +132,11 @@ absl::StatusOr<ServedModel> ServeProgram::Describe(const ModelSource& source, Gr
   return model;
 }
 
-void ServeProgram::Tick(EngineLoop& loop) {
+void ServeProgram::Tick(EngineLoop& loop, const Group& group) {
+  if (const Clock::Time now = clock_.Now(); now - comm_told_ > kTellCommEvery) {
+    comm_told_ = now;
+    server_->SetComm(group.comm_counters());
+  }
   if (signal_ != 0 || PendingInterrupt() == 0) return;
   signal_ = PendingInterrupt();
   const bool quick = signal_ == SIGTERM && env_.size > 1;
@@ -153,7 +163,7 @@ absl::StatusOr<int> ServeProgram::Drive(const ModelSource& source, Group& group,
   server_->SetReady(std::move(model));
   spdlog::info("ready after {:.1f} s of loading: {} requests at once, contexts of up to {} tokens", load_s,
                options_.max_sequences, engine->limits().store_tokens);
-  const absl::Status ended = loop.Run([&] { Tick(loop); });
+  const absl::Status ended = loop.Run([&] { Tick(loop, group); });
   if (!ended.ok()) {
     server_->Fail(ended);
     server_->Finish(kLastErrors);

@@ -20,6 +20,7 @@
 #include "runtime/api/openai_request.h"
 #include "runtime/api/openai_response.h"
 #include "runtime/api/page.h"
+#include "runtime/api/tool_call_prompt.h"
 
 namespace longspan {
 namespace {
@@ -178,7 +179,9 @@ class ApiServer::State {
     const std::time_t time = std::time(nullptr);
     std::tm now{};
     localtime_r(&time, &now);
-    absl::StatusOr<std::string> text = model.chat->Render(conversation, now);
+    const bool tell_tools = !model.template_knows_tools && conversation.contains("tools");
+    absl::StatusOr<std::string> text =
+        model.chat->Render(tell_tools ? TellTools(conversation) : conversation, now);
     if (!text.ok()) return WithParam(text.status(), "messages");
     return text;
   }
@@ -353,7 +356,7 @@ void ApiServer::SetProgress(double fraction) { state_->SetProgress(fraction); }
 void ApiServer::SetReady(ServedModel model) { state_->SetReady(std::move(model)); }
 void ApiServer::SetDraining() { state_->SetDraining(); }
 void ApiServer::Fail(const absl::Status& reason) { state_->Fail(reason); }
-void ApiServer::SetComm(const std::vector<CommTotals>& totals) { state_->metrics().SetComm(totals); }
+void ApiServer::SetComm(const CommCounters& counters) { state_->metrics().SetComm(counters); }
 void ApiServer::Finish(std::chrono::milliseconds timeout) { state_->http().Finish(timeout); }
 
 }  // namespace longspan

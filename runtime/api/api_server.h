@@ -43,7 +43,7 @@ class ApiServer {
   // Ends all open calls with this error, and refuses further ones.
   void Fail(const absl::Status& reason);
 
-  void SetComm(const std::vector<CommTotals>& totals);
+  void SetComm(const CommCounters& counters);
 
   // Waits until the open calls' answers have left, for `timeout` at most.
   void Finish(std::chrono::milliseconds timeout);

@@ -98,10 +98,11 @@ void Metrics::ObserveFirstToken(double seconds) { state_->ttft.Observe(seconds);
 void Metrics::ObserveGap(double seconds) { state_->itl.Observe(seconds); }
 void Metrics::ObserveEndToEnd(double seconds) { state_->e2e.Observe(seconds); }
 
-void Metrics::SetComm(const std::vector<CommTotals>& totals) {
-  for (const CommTotals& t : totals) {
-    State::Raise(state_->comm_bytes.Add({{"op", t.operation}}), static_cast<double>(t.bytes));
-    State::Raise(state_->comm_ops.Add({{"op", t.operation}}), static_cast<double>(t.operations));
+void Metrics::SetComm(const CommCounters& counters) {
+  for (size_t i = 0; i < counters.bytes.size(); ++i) {
+    const std::string op(Name(static_cast<CommOp>(i)));
+    State::Raise(state_->comm_bytes.Add({{"op", op}}), static_cast<double>(counters.bytes[i]));
+    State::Raise(state_->comm_ops.Add({{"op", op}}), static_cast<double>(counters.operations[i]));
   }
 }
 

@@ -8,16 +8,10 @@
 #include <string_view>
 #include <vector>
 
+#include "comm/communicator.h"
 #include "runtime/engine/engine_snapshot.h"
 
 namespace longspan {
-
-// What a rank sends, by operation of the communicator.
-struct CommTotals {
-  std::string operation;
-  uint64_t bytes = 0;
-  uint64_t operations = 0;
-};
 
 // Threads: all methods from any thread.
 class Metrics {
@@ -33,8 +27,8 @@ class Metrics {
   void ObserveGap(double seconds);  // between tokens of one choice
   void ObserveEndToEnd(double seconds);
 
-  // Of what the group last sent, from rank 0. Replaces the former.
-  void SetComm(const std::vector<CommTotals>& totals);
+  // What rank 0 has sent so far.
+  void SetComm(const CommCounters& counters);
 
   // `page_bytes`: of one page of KV on each rank of the group, [tp * kvp].
   std::string Render(const EngineSnapshot& snapshot, const std::vector<uint64_t>& page_bytes, int kvp);

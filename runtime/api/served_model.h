@@ -24,6 +24,7 @@ struct ServedModel {
   std::vector<int32_t> eos_token_ids;
   RequestLimits limits;
   ToolCallFormat tool_call_format = ToolCallFormat::kJson;
+  bool template_knows_tools = false;
   std::shared_ptr<AnswerGrammars> grammars;
   EngineLoop* loop = nullptr;
   // For metrics and the page.

@@ -90,6 +90,17 @@ class ShardedGroup final : public Group {
   }
 
   absl::Status Serve() override;
+  CommCounters comm_counters() const override {
+    CommCounters sum;
+    for (const Communicator* c : {communicator_.get(), kvp_communicator_.get()}) {
+      if (c == nullptr) continue;
+      for (size_t op = 0; op < sum.bytes.size(); ++op) {
+        sum.bytes[op] += c->counters().bytes[op];
+        sum.operations[op] += c->counters().operations[op];
+      }
+    }
+    return sum;
+  }
   absl::StatusOr<GroupReport> Report() override {
     if (absl::Status s = Send(kReport); !s.ok()) return s;
     absl::StatusOr<GroupReport> report = GatherReport();
@@ -233,11 +244,8 @@ absl::StatusOr<GroupReport> ShardedGroup::GatherReport() {
   RankReport mine;
   mine.weight_bytes = decoder_->weight_bytes();
   mine.kv_bytes = worker_->kv_bytes();
-  for (const Communicator* c : {communicator_.get(), kvp_communicator_.get()}) {
-    if (c == nullptr) continue;
-    mine.comm_bytes += c->counters().TotalBytes();
-    mine.comm_operations += c->counters().TotalOperations();
-  }
+  mine.comm_bytes = comm_counters().TotalBytes();
+  mine.comm_operations = comm_counters().TotalOperations();
   absl::StatusOr<std::vector<std::string>> blobs = bootstrap_.AllGather(ToBlob(mine));
   if (!blobs.ok()) return blobs.status();
   absl::StatusOr<std::vector<RankReport>> reports = FromBlobs<RankReport>(*blobs);

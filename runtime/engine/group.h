@@ -65,6 +65,8 @@ class Group : public Executor {
   // Ranks other than 0: carries out steps until rank 0 shuts the group down or something fails.
   virtual absl::Status Serve() = 0;
 
+  // What this rank has sent so far, by operation; for the thread that drives the group.
+  virtual CommCounters comm_counters() const = 0;
   // Rank 0: counters of all ranks. Sends a request for them through the group.
   virtual absl::StatusOr<GroupReport> Report() = 0;
   // Rank 0: ends Serve on all other ranks. Called by the destructor too.
