@@ -7,6 +7,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "launcher/duration.h"
 #include "launcher/nearest.h"
 
 namespace longspan {
@@ -75,6 +76,10 @@ ValueParser<int64_t> Size() {
     }
     return static_cast<int64_t>(value * unit);
   };
+}
+
+ValueParser<double> Duration() {
+  return [](std::string_view text) { return ParseDuration(text); };
 }
 
 ValueParser<bool> OnOff() {

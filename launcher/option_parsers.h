@@ -29,6 +29,8 @@ ValueParser<uint64_t> UnsignedNumber();
 ValueParser<double> RealNumber();
 // Bytes: a number, perhaps with a fraction, then nothing or K, M, G, T for powers of 1024 ("1.5G").
 ValueParser<int64_t> Size();
+// Seconds, as ParseDuration reads them.
+ValueParser<double> Duration();
 // on, true, yes, 1 and off, false, no, 0.
 ValueParser<bool> OnOff();
 ValueParser<std::string> AnyText();
