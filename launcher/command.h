@@ -4,6 +4,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include <CLI/CLI.hpp>
 
@@ -28,8 +29,9 @@ class Command {
 
 struct CommandEntry {
   std::string name;
-  std::string summary;  // one line of the list of commands
-  std::function<std::unique_ptr<Command>()> create;
+  std::string summary;                               // one line of the list of commands
+  std::function<std::unique_ptr<Command>()> create;  // null when there are subcommands
+  std::vector<CommandEntry> subcommands = {};
 };
 
 }  // namespace longspan

@@ -14,6 +14,9 @@ namespace longspan {
 // A whole file. Errors name it.
 absl::StatusOr<std::string> ReadTextFile(const std::string& path);
 
+// Writes a whole file, in place of what was there. Errors name it.
+absl::Status WriteTextFile(const std::string& path, std::string_view text);
+
 // Lines without their newline; a newline at the end of the text begins no further line.
 std::vector<std::string_view> SplitLines(std::string_view text);
 
