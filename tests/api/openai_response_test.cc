@@ -8,30 +8,12 @@
 
 #include "runtime/api/openai_bodies.h"
 #include "runtime/tokenizer/utf8.h"
+#include "tests/api/listed_tokens.h"
 
 namespace longspan {
 namespace {
 
 using nlohmann::ordered_json;
-
-// A vocabulary of its index. Token 0 is special; 3 and 4 are the halves of a character.
-class FewTokens final : public Tokenizer {
- public:
-  absl::StatusOr<std::vector<int32_t>> Encode(std::string_view, const EncodeOptions&) const override {
-    return absl::UnimplementedError("not needed here");
-  }
-  std::string Decode(std::span<const int32_t>) const override { return ""; }
-  std::string TokenBytes(int32_t id) const override { return id == 0 ? "" : Spelling(id); }
-  bool strips_leading_space() const override { return true; }
-  std::string Spelling(int32_t id) const override { return texts_.at(static_cast<size_t>(id)); }
-  bool IsSpecial(int32_t id) const override { return id == 0; }
-  int64_t vocab_size() const override { return static_cast<int64_t>(texts_.size()); }
-  std::optional<int32_t> bos_id() const override { return 0; }
-  std::vector<int32_t> eos_ids() const override { return {}; }
-
- private:
-  const std::vector<std::string> texts_ = {"<s>", " Hi", "\"\n", "\xC5", "\x82", "\xC5\x82", " Hi"};
-};
 
 CompletionCall Call(bool chat, const std::string& fields) {
   const std::string start = chat ? R"({"messages":[{"role":"user","content":"hi"}])" : R"({"prompt":"Hi")";
@@ -42,7 +24,9 @@ CompletionCall Call(bool chat, const std::string& fields) {
 }
 
 const Tokenizer* TestTokenizer() {
-  static const FewTokens* const tokenizer = new FewTokens;
+  // 3 and 4 are the halves of a character.
+  static const auto* const tokenizer =
+      new ListedTokens({"<s>", " Hi", "\"\n", "\xC5", "\x82", "\xC5\x82", " Hi"}, {0});
   return tokenizer;
 }
 

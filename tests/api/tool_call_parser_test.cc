@@ -6,6 +6,8 @@
 #include <fstream>
 #include <iterator>
 
+#include "tests/api/listed_tokens.h"
+
 namespace longspan {
 namespace {
 
@@ -247,6 +249,17 @@ TEST(ToolCallFormat, FollowsFromTheTemplate) {
   }
   EXPECT_EQ(DetectToolCallFormat("'[TOOL_CALLS]' + name + '[ARGS]' + arguments"), Format::kMistralArgs);
   EXPECT_EQ(DetectToolCallFormat(""), Format::kJson);
+}
+
+TEST(ToolCallFormat, SpecialTokensThatMustBeSeen) {
+  const ListedTokens tokenizer(
+      {"</tool_call>", "a", "<tool_call>", "[TOOL_CALLS]", "[ARGS]", "<|python_tag|>", "<tool_call>"},
+      {0, 2, 3, 4, 5});
+  using Ids = std::vector<int32_t>;
+  EXPECT_EQ(ToolCallTokens(Format::kHermes, tokenizer), (Ids{0, 2}));
+  EXPECT_EQ(ToolCallTokens(Format::kMistralArgs, tokenizer), (Ids{3, 4}));
+  EXPECT_EQ(ToolCallTokens(Format::kLlama3, tokenizer), Ids{5});
+  EXPECT_EQ(ToolCallTokens(Format::kJson, tokenizer), Ids{});
 }
 
 }  // namespace
