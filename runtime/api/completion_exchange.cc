@@ -252,7 +252,6 @@ HttpExchange::Progress CompletionExchange::Next() {
     const int status = HttpStatus(error);
     Conclude(status == 504   ? "deadline"
              : status == 429 ? "rejected"
-             : status == 503 ? "cancelled"
              : status < 500  ? "invalid"
                              : "error",
              status);

@@ -389,6 +389,50 @@ class OtherServers(unittest.TestCase):
         self.assertEqual(server.complete("ranks", max_tokens=40, temperature=0.7, seed=5)["choices"], expected)
         self.assertEqual(server.end(signal.SIGUSR1), 0)
 
+    def test_a_lost_rank_is_told_to_every_client(self):
+        for number in (signal.SIGKILL, signal.SIGSTOP):
+            with self.subTest(signal=number.name):
+                self.lose_rank(number)
+
+    def lose_rank(self, number):
+        server = Server("--tp", "1", "--kvp", "2", ranks=2)
+        children = [int(pid) for pid in subprocess.run(["pgrep", "-f", f"{longspan} serve .*--port 0"], capture_output=True,
+                                                       text=True, check=True).stdout.split()]
+        ranks = {}
+        for pid in children:
+            with contextlib.suppress(OSError), open(f"/proc/{pid}/environ", "rb") as file:
+                for entry in file.read().split(b"\0"):
+                    if entry.startswith(b"OMPI_COMM_WORLD_RANK="):
+                        ranks[int(entry.split(b"=")[1])] = pid
+        answers = []
+
+        def run(stream):
+            with contextlib.closing(server.connect()) as connection:
+                connection.request("POST", "/v1/completions", json.dumps(
+                    {"prompt": "x", "max_tokens": 3500, "ignore_eos": True, "stream": stream}))
+                response = connection.getresponse()
+                answers.append((stream, response.status, response.read().decode()))
+
+        threads = [threading.Thread(target=run, args=(i % 2 == 0,)) for i in range(4)]
+        for thread in threads:
+            thread.start()
+        server.wait_for(lambda: server.blocks_in_use() > 0, "running requests")
+        os.kill(ranks[1], number)
+        begin = time.monotonic()
+        for thread in threads:
+            thread.join(20)
+        self.assertLess(time.monotonic() - begin, 10)
+        self.assertEqual(len(answers), 4, server.log_text())
+        for stream, status, body in answers:
+            self.assertEqual(status, 200 if stream else 503, body)
+            self.assertIn("rank 1", body.split("data: ")[-1])
+        self.assertNotEqual(server.process.wait(10), 0)
+        self.assertIn("rank 1", server.log_text())
+        while any(os.path.exists(f"/proc/{pid}") for pid in ranks.values()):
+            self.assertLess(time.monotonic() - begin, 10, f"a process is left\n{server.log_text()}")
+            time.sleep(0.05)
+        server.log.close()
+
     def test_json_log(self):
         server = Server("--log-format", "json")
         server.ask("POST", "/v1/completions", {"prompt": "a", "max_tokens": 2, "ignore_eos": True}, {"x-request-id": "logged"})
