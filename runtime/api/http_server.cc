@@ -1,6 +1,9 @@
 #include "runtime/api/http_server.h"
 
+#include <sys/resource.h>
 #include <sys/socket.h>
+
+#include <algorithm>
 
 #include <atomic>
 #include <cstdint>
@@ -29,6 +32,8 @@
 #include <boost/beast/ssl.hpp>
 #include <boost/beast/version.hpp>
 
+#include <spdlog/spdlog.h>
+
 #include "absl/container/flat_hash_set.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -49,6 +54,7 @@ constexpr SteadyTime kNever = SteadyTime::max();
 constexpr std::chrono::milliseconds kSweepEvery{250};
 constexpr std::chrono::seconds kLinger{2};        // for the client to read the last answer
 constexpr size_t kLingerBytes = size_t{4} << 20;  // of what it still sends meanwhile
+constexpr rlim_t kOtherFiles = 256;               // beside connections
 constexpr size_t kReadBytes = 4096;               // of a request's beginning at a time
 constexpr size_t kLongBody = size_t{64} << 10;    // whose handler would keep others waiting
 constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
@@ -99,6 +105,7 @@ class HttpServer::State {
       : options(server_options), handler(std::move(request_handler)), error_body(std::move(body)) {}
 
   absl::Status Listen();
+  void RaiseFileLimit();
   void Start();
   void Stop();
   asio::awaitable<void> Accept();
@@ -107,6 +114,7 @@ class HttpServer::State {
   const HttpServerOptions options;
   const HttpHandler handler;
   const ErrorBody error_body;
+  size_t max_connections = options.max_connections;
   std::atomic<int> port = 0;
   std::atomic<size_t> count = 0;
   std::atomic<bool> finishing = false;
@@ -451,7 +459,24 @@ class Session final : public Connection, public std::enable_shared_from_this<Ses
 
 }  // namespace
 
+// Every connection is an open file, and the usual soft limit is 1,024.
+void HttpServer::State::RaiseFileLimit() {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  const rlim_t needed = options.max_connections + kOtherFiles;
+  if (limit.rlim_cur < needed) {
+    limit.rlim_cur = std::min(needed, limit.rlim_max);
+    setrlimit(RLIMIT_NOFILE, &limit);
+  }
+  if (limit.rlim_cur < needed) {
+    max_connections = limit.rlim_cur > 2 * kOtherFiles ? limit.rlim_cur - kOtherFiles : limit.rlim_cur / 2;
+    spdlog::warn("at most {} connections: the limit of open files is {} (ulimit -n)", max_connections,
+                 limit.rlim_cur);
+  }
+}
+
 absl::Status HttpServer::State::Listen() {
+  RaiseFileLimit();
   const std::string where = absl::StrCat("--host ", options.host, " --port ", options.port);
   error_code ec;
   if (!options.tls_certificate.empty()) {
@@ -510,7 +535,7 @@ asio::awaitable<void> HttpServer::State::Accept() {
     } else {
       spawn(std::make_shared<Session<tcp::socket>>(*this, std::move(socket)));
     }
-    while (connections.size() >= options.max_connections && !finishing) {
+    while (connections.size() >= max_connections && !finishing) {
       accept_timer.expires_after(std::chrono::milliseconds(10));
       co_await accept_timer.async_wait(asio::redirect_error(asio::use_awaitable, ec));
     }
