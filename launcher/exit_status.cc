@@ -20,10 +20,14 @@ absl::Status UsageError(std::string_view message) {
 
 bool IsUsageError(const absl::Status& status) { return status.GetPayload(kUsagePayload).has_value(); }
 
-std::string OneLineMessage(const absl::Status& status) {
-  std::string message(status.message());
+std::string OneLine(std::string text) {
   std::replace_if(
-      message.begin(), message.end(), [](char c) { return c == '\n' || c == '\r'; }, ' ');
+      text.begin(), text.end(), [](char c) { return c == '\n' || c == '\r'; }, ' ');
+  return text;
+}
+
+std::string OneLineMessage(const absl::Status& status) {
+  const std::string message = OneLine(std::string(status.message()));
   return message.empty() ? std::string(absl::StatusCodeToString(status.code())) : message;
 }
 

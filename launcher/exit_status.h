@@ -19,7 +19,8 @@ inline int ExitCode(const absl::Status& status) {
   return status.ok() ? 0 : IsUsageError(status) ? kExitUsage : kExitFailure;
 }
 
-// The message as one line, so that a line of standard error is one event.
+// As one line, so that a line of standard error is one event.
+std::string OneLine(std::string text);
 std::string OneLineMessage(const absl::Status& status);
 
 // A status as a blob that another rank can read; parsing what is no such blob gives an Internal error.

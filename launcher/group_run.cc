@@ -1,6 +1,10 @@
 #include "launcher/group_run.h"
 
+#include <unistd.h>
+
 #include <algorithm>
+#include <csignal>
+#include <cstdio>
 #include <functional>
 #include <memory>
 #include <string>
@@ -12,7 +16,9 @@
 #include "absl/strings/str_cat.h"
 #include "comm/clock.h"
 #include "comm/job_connections.h"
+#include "comm/liveness.h"
 #include "comm/mpi_environment.h"
+#include "comm/progress_record.h"
 #include "comm/thread_bootstrap.h"
 #include "comm/thread_communicator.h"
 #include "kernels/cpu/cpu_backend.h"
@@ -122,13 +128,34 @@ void LogPlan(const Plan& plan, int ranks, const std::string& transport) {
   }
 }
 
+// A lost rank is noticed within 5 s, and the process manager needs 2 s to end those that are left.
+constexpr unsigned kMostSecondsToEnd = 2;
+
+LivenessOptions EndsJob(MpiEnvironment& mpi, GroupProgram& program) {
+  LivenessOptions options;
+  options.on_loss = [&program](const absl::Status& status) {
+    // However long that takes: the default action of SIGALRM is to end the process.
+    std::signal(SIGALRM, SIG_DFL);
+    alarm(kMostSecondsToEnd);
+    program.OnLoss(status);
+  };
+  options.print = [](const std::string& line) {
+    std::fprintf(stderr, "longspan: %s\n", OneLine(line).c_str());
+  };
+  options.end = [&mpi] {
+    if (mpi.rank() == 0) mpi.Abort(kExitFailure);
+    _exit(kExitFailure);
+  };
+  return options;
+}
+
 // Ends this rank because of an error that others do not know of, with the exit code if it returns at all.
 using FailAlone = std::function<int(const absl::Status&)>;
 
 // Fails alone, before the group is destroyed: a broken group can no longer be shut down in order. An error
 // that is returned has to end so as well.
 absl::StatusOr<int> LoadAndRun(const ModelOptions& options, bool terse, Plan plan, JobConnections connections,
-                               GroupProgram& program, const FailAlone& fail_alone) {
+                               ProgressRecord& record, GroupProgram& program, const FailAlone& fail_alone) {
   Bootstrap& bootstrap = *connections.bootstrap;
   const bool first = bootstrap.rank() == 0;
   if (first) LogPlan(plan, bootstrap.size(), connections.transport);
@@ -138,6 +165,7 @@ absl::StatusOr<int> LoadAndRun(const ModelOptions& options, bool terse, Plan pla
                                               .activation = plan.group.numerics.activation}));
   const bool brief = terse && options.log_level != LogLevel::kDebug;
   LoadingProgress progress(options.model, first ? ChooseProgressStyle(brief) : ProgressStyle::kQuiet);
+  plan.group.record = &record;
   if (first) plan.group.progress = [&progress](double fraction) { progress.Update(fraction); };
   LONGSPAN_ASSIGN_OR_RETURN(
       const std::unique_ptr<Group> group,
@@ -165,19 +193,30 @@ int RunOnGroup(const ModelOptions& options, const RankEnv& env, bool terse, Grou
     if (!created.ok()) return ReportFailure(env, created.status());
     mpi = *std::move(created);
   }
+  ProgressRecord record;
+  const SteadyClock clock;
+  std::unique_ptr<Liveness> liveness;
   const FailAlone fail_alone = [&](const absl::Status& status) {
+    if (liveness != nullptr) liveness->Fail(status);  // does not return
     const int code = ReportFailure(env, status);
     if (mpi != nullptr && mpi->size() > 1) mpi->Abort(code);
     return code;
   };
 
-  const SteadyClock clock;
   absl::StatusOr<JobConnections> connections = Connect(mpi.get(), clock);
   if (!connections.ok()) return fail_alone(connections.status());
+  if (connections->bootstrap->size() > 1) {
+    absl::StatusOr<std::unique_ptr<Liveness>> started =
+        Liveness::Start(*connections->bootstrap, record, clock, EndsJob(*mpi, program));
+    if (!started.ok()) return fail_alone(started.status());
+    liveness = *std::move(started);
+  }
+  record.Rest("opening the model");
   absl::StatusOr<Plan> plan = MakePlan(options, *connections->bootstrap, program);
   if (!plan.ok()) return env.rank == 0 ? ReportFailure(env, plan.status()) : ExitCode(plan.status());
   const absl::StatusOr<int> code =
-      LoadAndRun(options, terse, *std::move(plan), *std::move(connections), program, fail_alone);
+      LoadAndRun(options, terse, *std::move(plan), *std::move(connections), record, program, fail_alone);
+  record.Rest("ending");
   return code.ok() ? *code : fail_alone(code.status());
 }
 

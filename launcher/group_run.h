@@ -23,11 +23,15 @@ class GroupProgram {
   // With the group loaded. Returns the exit code, having said why when that is not 0; an error means that the
   // group is unusable.
   virtual absl::StatusOr<int> Drive(const ModelSource& source, Group& group, double load_s) = 0;
+  // A rank of the group is lost, or hangs: the job ends when this returns, or a second later, whatever Drive
+  // is waiting for. Called once at most, on another thread, at any moment before, during or after the other
+  // calls; not for an error that Drive has returned.
+  virtual void OnLoss(const absl::Status& status) {}
 };
 
 // Every rank calls it; returns the process's exit code, and has said why when that is not 0. `terse`: say
-// nothing about loading unless somebody looks at a terminal. A rank that fails while others wait for it
-// aborts the whole job.
+// nothing about loading unless somebody looks at a terminal. A rank that fails, ends, stops or hangs while
+// others wait for it ends the whole job; each rank then says what it was doing.
 int RunOnGroup(const ModelOptions& options, const RankEnv& env, bool terse, GroupProgram& program);
 
 }  // namespace longspan

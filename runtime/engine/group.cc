@@ -21,6 +21,9 @@ constexpr int64_t kMaxLogitBytes = int64_t{64}
 // Control messages from rank 0: one letter, then what it needs.
 constexpr char kStep = 'S', kReport = 'R', kShutdown = 'Q';
 
+// What the record hears of.
+constexpr char kHandingOut[] = "broadcast of the batch", kBetweenSteps[] = "between steps";
+
 // Memory that the system says can be had without swapping; 0 when it does not say.
 uint64_t AvailableBytes() {
   std::ifstream file("/proc/meminfo");
@@ -60,6 +63,7 @@ class ShardedGroup final : public Group {
         communicator_(std::move(communicator)),
         backend_(backend),
         options_(options),
+        record_(options.record == nullptr ? own_record_ : *options.record),
         plan_(PlanShard(config_, options.tp, options.kvp, bootstrap.rank())) {}
 
   ~ShardedGroup() override {
@@ -74,18 +78,23 @@ class ShardedGroup final : public Group {
   std::span<std::byte> kv_memory() override { return {worker_->kv_pages(), worker_->kv_bytes()}; }
 
   absl::StatusOr<std::span<const float>> Execute(const StepBatch& batch) override {
+    record_.BeginStep(kHandingOut);
     if (bootstrap_.size() > 1) {
       message_.assign(1, kStep);
       batch.AppendTo(&message_);
       if (absl::Status s = bootstrap_.Broadcast(&message_, /*root=*/0); !s.ok()) return s;
     }
-    return worker_->Run(batch);
+    absl::StatusOr<std::span<const float>> logits = worker_->Run(batch);
+    if (logits.ok()) record_.Rest(kBetweenSteps);
+    return logits;
   }
 
   absl::Status Serve() override;
   absl::StatusOr<GroupReport> Report() override {
     if (absl::Status s = Send(kReport); !s.ok()) return s;
-    return GatherReport();
+    absl::StatusOr<GroupReport> report = GatherReport();
+    if (report.ok()) record_.Rest(kBetweenSteps);
+    return report;
   }
   absl::Status Shutdown() override {
     if (bootstrap_.rank() != 0 || worker_ == nullptr || ended_) return absl::OkStatus();
@@ -109,6 +118,8 @@ class ShardedGroup final : public Group {
   std::unique_ptr<Communicator> kvp_communicator_;
   Backend& backend_;
   GroupOptions options_;
+  ProgressRecord own_record_;  // where the options have none
+  ProgressRecord& record_;
   const ShardPlan plan_;
   KvGeometry geometry_;
   std::unique_ptr<Decoder> decoder_;
@@ -161,6 +172,7 @@ absl::StatusOr<int64_t> ShardedGroup::AgreeOnPages(size_t page_bytes) {
 
 absl::Status ShardedGroup::Load(const ModelSource& source) {
   LONGSPAN_CHECK(plan_.ranks() == bootstrap_.size() && communicator_->size() == bootstrap_.size());
+  record_.Load("weights", 0);
   if (options_.max_context == 0) options_.max_context = config_.max_context;
   if (plan_.kvp > 1) {
     absl::StatusOr<std::unique_ptr<Communicator>> kvp =
@@ -179,6 +191,7 @@ absl::Status ShardedGroup::Load(const ModelSource& source) {
   }
 
   DecoderOptions decoder_options;
+  decoder_options.record = &record_;
   decoder_options.kv_layout = {options_.numerics.block_size, config_.head_dim, plan_.kv_heads,
                                options_.numerics.kv_dtype};
   decoder_options.layers_per_page = static_cast<int>(layers_per_page);
@@ -188,16 +201,22 @@ absl::Status ShardedGroup::Load(const ModelSource& source) {
                                                 options_.max_batch_tokens);
   decoder_options.max_logits = options_.max_logit_rows;
   decoder_options.max_split_rows = Worker::MaxSplitRows(config_, plan_, backend_.threads());
-  absl::StatusOr<std::unique_ptr<Decoder>> decoder = Decoder::Create(
-      source, plan_, backend_, *communicator_, kvp_communicator_.get(), decoder_options, options_.progress);
+  absl::StatusOr<std::unique_ptr<Decoder>> decoder =
+      Decoder::Create(source, plan_, backend_, *communicator_, kvp_communicator_.get(), decoder_options,
+                      [this](double fraction) {
+                        record_.Load("weights", fraction);
+                        if (options_.progress) options_.progress(fraction);
+                      });
   if (!decoder.ok()) return decoder.status();
   decoder_ = *std::move(decoder);
   // Memory is looked at when every rank of the host holds its weights.
+  record_.Load("waiting for all ranks", 1);
   if (absl::Status s = bootstrap_.Barrier(); !s.ok()) return s;
 
   absl::StatusOr<int64_t> pages = AgreeOnPages(decoder_options.kv_layout.layer_bytes() * layers_per_page);
   if (!pages.ok()) return pages.status();
   WorkerOptions worker_options;
+  worker_options.record = &record_;
   worker_options.kv_layout = decoder_options.kv_layout;
   worker_options.layers_per_page = decoder_options.layers_per_page;
   worker_options.num_pages = *pages;
@@ -205,10 +224,12 @@ absl::Status ShardedGroup::Load(const ModelSource& source) {
       Worker::Create(config_, plan_, *decoder_, backend_, worker_options);
   if (!worker.ok()) return worker.status();
   worker_ = *std::move(worker);
+  record_.Rest("the model is loaded");
   return absl::OkStatus();
 }
 
 absl::StatusOr<GroupReport> ShardedGroup::GatherReport() {
+  record_.Rest("all-gather of the counters");
   RankReport mine;
   mine.weight_bytes = decoder_->weight_bytes();
   mine.kv_bytes = worker_->kv_bytes();
@@ -239,6 +260,7 @@ absl::StatusOr<GroupReport> ShardedGroup::GatherReport() {
 absl::Status ShardedGroup::Serve() {
   LONGSPAN_CHECK(bootstrap_.rank() != 0);
   for (;;) {
+    record_.Rest("waiting for a batch");
     if (absl::Status s = bootstrap_.Broadcast(&message_, /*root=*/0); !s.ok()) return s;
     const char kind = message_.empty() ? '\0' : message_[0];
     if (kind == kShutdown) return absl::OkStatus();
@@ -247,6 +269,7 @@ absl::Status ShardedGroup::Serve() {
       continue;
     }
     if (kind != kStep) return absl::InternalError("rank 0 sent a message of unknown kind");
+    record_.BeginStep(kHandingOut);
     absl::StatusOr<StepBatch> batch = StepBatch::Parse(std::string_view(message_).substr(1));
     if (!batch.ok()) return batch.status();
     absl::StatusOr<std::span<const float>> logits = worker_->Run(*batch);

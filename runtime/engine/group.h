@@ -15,6 +15,7 @@
 #include "absl/status/statusor.h"
 #include "comm/bootstrap.h"
 #include "comm/communicator.h"
+#include "comm/progress_record.h"
 #include "kernels/backend.h"
 #include "kvstore/block_manager.h"
 #include "runtime/engine/executor.h"
@@ -34,6 +35,7 @@ struct GroupOptions {
   // Filled by Create: rows of logits that one step can return.
   int64_t max_logit_rows = 0;
   std::function<void(double)> progress;  // of loading, 0 to 1; may be empty
+  ProgressRecord* record = nullptr;      // hears what this rank does; must outlive the group, may be null
 };
 
 // What each rank holds and has sent so far; vectors by rank.

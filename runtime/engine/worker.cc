@@ -191,6 +191,8 @@ void Worker::FillInput() {
 }
 
 absl::StatusOr<std::span<const float>> Worker::Run(const StepBatch& batch) {
+  ProgressRecord& record = *options_.record;
+  record.Enter("planning");
   if (absl::Status status = CollectRows(batch); !status.ok()) return status;
   staging_.Clear();
   StageEmbedding();
@@ -206,6 +208,7 @@ absl::StatusOr<std::span<const float>> Worker::Run(const StepBatch& batch) {
     logits_.resize(static_cast<size_t>(input_.num_logits * config_.vocab_size));
     backend_.device().CopyToHost(*stream_, logits_.data(), *logits, logits_.size() * sizeof(float));
   }
+  record.Enter("waiting for the device");
   if (absl::Status status = stream_->Synchronize(); !status.ok()) return status;
   return std::span<const float>(
       logits_.data(), *logits == nullptr ? 0 : static_cast<size_t>(input_.num_logits * config_.vocab_size));

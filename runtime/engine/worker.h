@@ -18,6 +18,7 @@
 namespace longspan {
 
 struct WorkerOptions {
+  ProgressRecord* record = nullptr;  // hears of each operation; must outlive the worker
   KvLayout kv_layout;
   int layers_per_page = 1;
   int64_t num_pages = 0;

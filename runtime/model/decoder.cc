@@ -26,14 +26,15 @@ Decoder::Decoder(const ModelConfig& config, const ShardPlan& plan, Backend& back
       backend_(backend),
       group_(group),
       kvp_group_(kvp_group),
-      options_(options) {}
+      options_(options),
+      record_(*options.record) {}
 
 absl::StatusOr<std::unique_ptr<Decoder>> Decoder::Create(const ModelSource& source, const ShardPlan& plan,
                                                          Backend& backend, Communicator& group,
                                                          Communicator* kvp_group,
                                                          const DecoderOptions& options,
                                                          const std::function<void(double)>& progress) {
-  LONGSPAN_CHECK((plan.kvp > 1) == (kvp_group != nullptr));
+  LONGSPAN_CHECK((plan.kvp > 1) == (kvp_group != nullptr) && options.record != nullptr);
   auto decoder =
       std::unique_ptr<Decoder>(new Decoder(source.config(), plan, backend, group, kvp_group, options));
   absl::StatusOr<ShardedWeights> weights = LoadShardedWeights(source, plan, backend, progress);
@@ -102,6 +103,7 @@ absl::StatusOr<const float*> Decoder::Forward(Stream& stream, const DecoderInput
   Tensor pending;  // output of the block before, not yet added; normalised first by pending_norm if not null
   const float* pending_norm = nullptr;
   for (int layer = 0; layer < config_.num_layers; ++layer) {
+    record_.EnterLayer(layer);
     const LayerWeights& w = weights_.layers[static_cast<size_t>(layer)];
     backend_.ResidualNorm(stream, x, pending, pending_norm, w.attention_norm, config_.norm_epsilon, normed);
     LONGSPAN_RETURN_IF_ERROR(AttentionBlock(stream, input, layer, kv_pages));
@@ -110,12 +112,14 @@ absl::StatusOr<const float*> Decoder::Forward(Stream& stream, const DecoderInput
     pending = update;
     pending_norm = w.post_ffn_norm;
   }
+  record_.LeaveLayers();
   if (input.num_logits == 0) return nullptr;
   backend_.ResidualNorm(stream, x, pending, pending_norm, weights_.final_norm, config_.norm_epsilon, normed);
   return Logits(stream, input);
 }
 
 absl::Status Decoder::Embed(Stream& stream, const DecoderInput& input) {
+  record_.Enter("embedding");
   const int64_t hidden = config_.hidden_size;
   const Tensor x = Rows(hidden_, input.rows, hidden);
   if (plan_.ranks() == 1) {
@@ -129,12 +133,14 @@ absl::Status Decoder::Embed(Stream& stream, const DecoderInput& input) {
   Tensor all = Rows(embedded_, input.rows, hidden);
   all.data = embedded_.data() + FloatBytes(options_.max_rows, hidden);
   backend_.Embed(stream, *weights_.embedding, input.local_ids, config_.embedding_scale, own);
+  record_.Enter("embedding: all-gather over all ranks");
   LONGSPAN_RETURN_IF_ERROR(group_.AllGather(own.data, bytes_by_rank, all.data, stream));
   backend_.ScatterRows(stream, all, input.embed_order, x);
   return absl::OkStatus();
 }
 
 absl::Status Decoder::Qkv(Stream& stream, int64_t rows, const LayerWeights& weights) {
+  record_.Enter("attention: queries, keys, values");
   const int64_t columns = plan_.qkv_columns(config_.head_dim);
   const size_t k = static_cast<size_t>(plan_.kvp_rank());
   const bool sharded = plan_.kvp > 1;
@@ -159,6 +165,7 @@ absl::Status Decoder::Qkv(Stream& stream, int64_t rows, const LayerWeights& weig
     bytes_by_rank.push_back(FloatBytes(rows, range.size()));
     widths.push_back(range.size());
   }
+  record_.Enter("attention: all-gather over kvp");
   LONGSPAN_RETURN_IF_ERROR(
       kvp_group_->AllGather(qkv_part_.data(), bytes_by_rank, qkv_gathered_.data(), stream));
   backend_.InterleaveColumns(stream, reinterpret_cast<const float*>(qkv_gathered_.data()), widths,
@@ -187,6 +194,7 @@ absl::Status Decoder::AttentionBlock(Stream& stream, const DecoderInput& input, 
   const int64_t n = input.rows, width = static_cast<int64_t>(plan_.heads) * config_.head_dim;
   LONGSPAN_RETURN_IF_ERROR(Qkv(stream, n, weights));
 
+  record_.Enter("attention: own KV blocks");
   RopeAppendArgs append;
   append.qkv = Rows(qkv_, n, plan_.qkv_columns(config_.head_dim));
   append.qkv_bias = weights.qkv_bias;
@@ -218,7 +226,8 @@ absl::Status Decoder::AttentionBlock(Stream& stream, const DecoderInput& input, 
 
   absl::StatusOr<Tensor> merged = ExchangePartials(stream, input);
   if (!merged.ok()) return merged.status();
-  return RowParallel(stream, *weights.output, *merged);
+  record_.Enter("attention: output projection");
+  return RowParallel(stream, *weights.output, *merged, "attention: all-reduce over all ranks");
 }
 
 absl::StatusOr<Tensor> Decoder::ExchangePartials(Stream& stream, const DecoderInput& input) {
@@ -234,6 +243,7 @@ absl::StatusOr<Tensor> Decoder::ExchangePartials(Stream& stream, const DecoderIn
                                      FloatBytes(n, mine.width() + mine.NumHeads(d)));
   backend_.PackPartials(stream, partials, Rows(lse_, n, plan_.heads), d, plan_.attention,
                         reinterpret_cast<float*>(packed_.data()));
+  record_.Enter("attention: all-to-all over kvp");
   LONGSPAN_RETURN_IF_ERROR(
       kvp_group_->AllToAll(packed_.data(), send_bytes, received_.data(), receive_bytes, stream));
   const Tensor merged = Rows(merged_, n, mine.width());
@@ -243,6 +253,7 @@ absl::StatusOr<Tensor> Decoder::ExchangePartials(Stream& stream, const DecoderIn
 }
 
 absl::Status Decoder::FfnBlock(Stream& stream, int64_t rows, const LayerWeights& weights) {
+  record_.Enter("feed-forward");
   const int64_t width = plan_.down.columns.size();
   const Weight* parts[2] = {weights.gate.get(), weights.up.get()};
   const Tensor outs[2] = {Rows(gate_, rows, width), Rows(up_, rows, width)};
@@ -250,17 +261,19 @@ absl::Status Decoder::FfnBlock(Stream& stream, int64_t rows, const LayerWeights&
   backend_.Linear(stream, parts, Rows(normed_, rows, config_.hidden_size), outs);
   backend_.GatedActivation(stream, config_.activation == ActivationKind::kGeluTanh, outs[0], outs[1],
                            activated);
-  return RowParallel(stream, *weights.down, activated);
+  return RowParallel(stream, *weights.down, activated, "feed-forward: all-reduce over all ranks");
 }
 
-absl::Status Decoder::RowParallel(Stream& stream, const Weight& weight, Tensor x) {
+absl::Status Decoder::RowParallel(Stream& stream, const Weight& weight, Tensor x, const char* sum) {
   const Weight* weights[1] = {&weight};
   const Tensor outs[1] = {Rows(update_, x.rows, config_.hidden_size)};
   backend_.Linear(stream, weights, x, outs);
+  if (plan_.ranks() > 1) record_.Enter(sum);
   return all_reduce_->Run(stream, reinterpret_cast<float*>(update_.data()), x.rows * config_.hidden_size);
 }
 
 absl::StatusOr<const float*> Decoder::Logits(Stream& stream, const DecoderInput& input) {
+  record_.Enter("logits");
   const int64_t m = input.num_logits;
   const Tensor rows = Rows(logit_hidden_, m, config_.hidden_size);
   backend_.GatherRows(stream, Rows(normed_, input.rows, config_.hidden_size), input.logit_rows, rows);
@@ -279,6 +292,7 @@ absl::StatusOr<const float*> Decoder::Logits(Stream& stream, const DecoderInput&
     bytes_by_rank.push_back(FloatBytes(m, range.size()));
     widths.push_back(range.size());
   }
+  record_.Enter("logits: gather to rank 0");
   LONGSPAN_RETURN_IF_ERROR(group_.Gather(part.data(), bytes_by_rank, gathered.data(), /*root=*/0, stream));
   if (plan_.rank != 0) return nullptr;
   if (!one_row) {

@@ -15,6 +15,7 @@
 #include "absl/status/statusor.h"
 #include "comm/communicator.h"
 #include "comm/ordered_all_reduce.h"
+#include "comm/progress_record.h"
 #include "kernels/backend.h"
 #include "runtime/model/model_source.h"
 #include "runtime/model/shard.h"
@@ -41,6 +42,7 @@ struct DecoderInput {
 };
 
 struct DecoderOptions {
+  ProgressRecord* record = nullptr;  // hears of each operation; must outlive the decoder
   KvLayout kv_layout;
   int layers_per_page = 1;
   int64_t max_rows = 0;        // n at most
@@ -76,8 +78,8 @@ class Decoder {
   // Merged slice of the head outputs of this rank, [rows, slice width].
   absl::StatusOr<Tensor> ExchangePartials(Stream& stream, const DecoderInput& input);
   absl::Status FfnBlock(Stream& stream, int64_t rows, const LayerWeights& weights);
-  // update_ = x · weightᵀ summed over all ranks.
-  absl::Status RowParallel(Stream& stream, const Weight& weight, Tensor x);
+  // update_ = x · weightᵀ summed over all ranks; `sum` says which sum, for the record.
+  absl::Status RowParallel(Stream& stream, const Weight& weight, Tensor x, const char* sum);
   absl::StatusOr<const float*> Logits(Stream& stream, const DecoderInput& input);
 
   Tensor Rows(const DeviceBuffer& buffer, int64_t rows, int64_t columns) const {
@@ -90,6 +92,7 @@ class Decoder {
   Communicator& group_;
   Communicator* kvp_group_;
   const DecoderOptions options_;
+  ProgressRecord& record_;
   ShardedWeights weights_;
   std::unique_ptr<OrderedAllReduce> all_reduce_;
 

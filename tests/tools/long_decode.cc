@@ -125,13 +125,16 @@ std::vector<float> DecodeOn(const ModelSource& source, int64_t tokens, int kvp) 
       Communicator& group = *communicators[static_cast<size_t>(rank)];
       std::unique_ptr<Communicator> kvp_group;
       if (kvp > 1) kvp_group = *group.Split(0, rank);
+      ProgressRecord record;
       DecoderOptions options;
+      options.record = &record;
       options.kv_layout = {kBlockSize, config.head_dim, plan.kv_heads, DType::kBF16};
       options.layers_per_page = static_cast<int>(layers_per_page);
       options.max_rows = options.max_logits = 1;
       options.max_split_rows = Worker::MaxSplitRows(config, plan, backend->threads());
       const auto decoder = *Decoder::Create(source, plan, *backend, group, kvp_group.get(), options, {});
       WorkerOptions worker_options;
+      worker_options.record = &record;
       worker_options.kv_layout = options.kv_layout;
       worker_options.layers_per_page = options.layers_per_page;
       for (const BlockGrant& grant : batch.sequences[0].grants) {
