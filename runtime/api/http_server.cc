@@ -176,7 +176,7 @@ class Session final : public Connection, public std::enable_shared_from_this<Ses
       } else {
         co_await WriteExchange(*answer.exchange, id, goes_on, is_http10);
       }
-      if (gone_ || !goes_on || (is_http10 && streamed_)) break;
+      if (gone_ || !goes_on || closing_ || (is_http10 && streamed_)) break;
       if (reading_ && buffer_.size() == 0) {
         idle_ = true;
         read_deadline_ = Now() + server_.options.idle_timeout;
