@@ -287,12 +287,11 @@ class HttpClient::Impl {
           connection.buffer.prepare(connection.buffer.max_size() - connection.buffer.size());
       const size_t bytes = co_await connection.ReadSome(space, error);
       if (error == asio::error::eof || error == asio::ssl::error::stream_truncated) {
-        // The end of a body without a length.
+        // Ends a body without a length.
         error_code unfinished = http::error::partial_message;
         if (parser.got_some()) parser.put_eof(unfinished = {});
         if (!unfinished) co_return absl::OkStatus();
-        co_return Failure(connection, absl::StatusCode::kDataLoss,
-                          "the connection was closed before the answer's end", unfinished);
+        co_return absl::DataLossError("the connection was closed before the answer's end");
       }
       if (error) co_return Failure(connection, absl::StatusCode::kDataLoss, "the connection broke", error);
       connection.buffer.commit(bytes);

@@ -64,6 +64,8 @@ Report MakeReport(const LoadResult& result, RunDescription description) {
       continue;
     }
     ++report.completed;
+    report.completed_tokens += record.completion_tokens;
+    report.pieces += std::ssize(record.gaps_s) + 1;
     report.shorter += record.completion_tokens < record.output_tokens_wanted ? 1 : 0;
     report.without_usage += record.has_usage ? 0 : 1;
     ttft.push_back(record.TtftSeconds());

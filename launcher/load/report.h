@@ -42,6 +42,8 @@ struct Report {
 
   // Of all requests; what a failed one brought counts. Prompts count when the server has counted them.
   int64_t input_tokens = 0, output_tokens = 0;
+  // Of completed requests; fewer than tokens where a server sends several at once. ITL is of pieces.
+  int64_t pieces = 0, completed_tokens = 0;
   int64_t shorter = 0;        // completed requests with fewer tokens than asked for
   int64_t without_usage = 0;  // completed requests whose tokens the server did not count
   double requests_per_s = 0;  // completed

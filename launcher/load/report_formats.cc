@@ -94,6 +94,9 @@ std::string ReportTable(const Report& report) {
                                      what.prompts, what.load, what.seed);
   text += RequestLine(report);
   absl::StrAppendFormat(&text, "tokens         %d in, %d out", report.input_tokens, report.output_tokens);
+  if (10 * report.pieces < 9 * report.completed_tokens) {
+    absl::StrAppendFormat(&text, " in %d pieces, which ITL is of", report.pieces);
+  }
   if (report.shorter > 0) absl::StrAppendFormat(&text, "; %d answers shorter than asked", report.shorter);
   if (report.without_usage > 0) {
     absl::StrAppendFormat(&text, "; %d without usage: a piece of text counts as a token",
@@ -125,33 +128,35 @@ std::string ReportJson(const Report& report) {
   for (const ErrorCount& error : report.errors) {
     errors.push_back({{"kind", error.kind}, {"count", error.count}, {"example", error.example}});
   }
-  const ordered_json object = {{"url", what.url},
-                               {"model", what.model},
-                               {"endpoint", what.endpoint},
-                               {"prompts", what.prompts},
-                               {"load", what.load},
-                               {"seed", what.seed},
-                               {"duration_s", report.duration_s},
-                               {"stopped", report.stopped},
-                               {"requests",
-                                {{"sent", report.requests},
-                                 {"completed", report.completed},
-                                 {"failed", report.failed},
-                                 {"cancelled", report.cancelled},
-                                 {"retries", report.retries},
-                                 {"shorter_than_asked", report.shorter}}},
-                               {"errors", errors},
-                               {"tokens", {{"input", report.input_tokens}, {"output", report.output_tokens}}},
-                               {"requests_per_s", report.requests_per_s},
-                               {"input_tokens_per_s", report.input_tokens_per_s},
-                               {"output_tokens_per_s", report.output_tokens_per_s},
-                               {"utps", ToJson(report.utps)},
-                               {"ttft_s", ToJson(report.ttft_s)},
-                               {"tpot_s", ToJson(report.tpot_s)},
-                               {"itl_s", ToJson(report.itl_s)},
-                               {"e2e_s", ToJson(report.e2e_s)},
-                               {"lag_s", ToJson(report.lag_s)},
-                               {"slo", SloJson(report)}};
+  const ordered_json object = {
+      {"url", what.url},
+      {"model", what.model},
+      {"endpoint", what.endpoint},
+      {"prompts", what.prompts},
+      {"load", what.load},
+      {"seed", what.seed},
+      {"duration_s", report.duration_s},
+      {"stopped", report.stopped},
+      {"requests",
+       {{"sent", report.requests},
+        {"completed", report.completed},
+        {"failed", report.failed},
+        {"cancelled", report.cancelled},
+        {"retries", report.retries},
+        {"shorter_than_asked", report.shorter}}},
+      {"errors", errors},
+      {"tokens",
+       {{"input", report.input_tokens}, {"output", report.output_tokens}, {"pieces", report.pieces}}},
+      {"requests_per_s", report.requests_per_s},
+      {"input_tokens_per_s", report.input_tokens_per_s},
+      {"output_tokens_per_s", report.output_tokens_per_s},
+      {"utps", ToJson(report.utps)},
+      {"ttft_s", ToJson(report.ttft_s)},
+      {"tpot_s", ToJson(report.tpot_s)},
+      {"itl_s", ToJson(report.itl_s)},
+      {"e2e_s", ToJson(report.e2e_s)},
+      {"lag_s", ToJson(report.lag_s)},
+      {"slo", SloJson(report)}};
   return object.dump(2, ' ', false, ordered_json::error_handler_t::replace) + "\n";
 }
 

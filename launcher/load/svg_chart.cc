@@ -60,15 +60,12 @@ std::vector<double> Axis::Ticks() const {
   return ticks;
 }
 
-Axis LogAxis(std::string label, const std::vector<double>& values) {
-  double least = 0, most = 0;
-  for (const double value : values) {
-    if (value <= 0) continue;
-    least = least == 0 ? value : std::min(least, value);
-    most = std::max(most, value);
-  }
+Axis LogAxis(std::string label, std::vector<double> values) {
   Axis axis{std::move(label), 1, 10, true};
-  if (least == 0) return axis;
+  std::erase_if(values, [](double value) { return value <= 0; });
+  if (values.empty()) return axis;
+  std::sort(values.begin(), values.end());
+  const double least = values[values.size() / 100], most = values.back();
   const double half = 0.5;
   axis.least = std::pow(10, std::floor(std::log10(least) / half) * half);
   axis.most = std::pow(10, std::ceil(std::log10(most) / half) * half);

@@ -20,9 +20,10 @@ struct Axis {
   std::vector<double> Ticks() const;
 };
 
-// An axis that covers the values: logarithmic, whole decades or their half, from the least value above 0; or
-// linear from 0.
-Axis LogAxis(std::string label, const std::vector<double>& values);
+// Logarithmic, in half decades: covers the values above 0, but for the lowest hundredth, of which a few far
+// below the others would take all the room.
+Axis LogAxis(std::string label, std::vector<double> values);
+// From 0.
 Axis LinearAxis(std::string label, double most);
 
 struct ChartPoint {

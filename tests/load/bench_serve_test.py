@@ -241,7 +241,7 @@ async def other_servers():
     # No usage: pieces count.
     async with FakeServer(lambda n, seen: Answer(usage=False)) as server:
         run = await bench(server, "--concurrency", 2, "--requests", 3, *lengths(8, 5))
-        assert run.json["tokens"] == {"input": 0, "output": 15} and "3 without usage" in run.out
+        assert run.json["tokens"] == {"input": 0, "output": 15, "pieces": 15} and "3 without usage" in run.out
         run = await bench(server, "--concurrency", 1, "--requests", 1, *lengths(), "--model", "other", "--extra-body",
                           '{"ignore_eos": null, "priority": 2}')
         assert "lists no model 'other' but fake" in run.err

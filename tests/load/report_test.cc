@@ -119,6 +119,7 @@ TEST(ReportTest, Figures) {
   EXPECT_EQ(report.errors[0].example, "busy <now>");
   EXPECT_EQ(report.input_tokens, 20);
   EXPECT_EQ(report.output_tokens, 14);
+  EXPECT_EQ(report.pieces, 14);
   EXPECT_DOUBLE_EQ(report.output_tokens_per_s, 3.5);
   EXPECT_DOUBLE_EQ(report.requests_per_s, 0.5);
   EXPECT_DOUBLE_EQ(report.ttft_s.mean, 0.5);
