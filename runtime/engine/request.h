@@ -9,6 +9,8 @@
 #include <utility>
 #include <vector>
 
+#include "comm/clock.h"
+
 namespace longspan {
 
 struct SamplingParams {
@@ -23,6 +25,8 @@ struct SamplingParams {
   std::optional<uint64_t> seed;  // a request without one is given one when it is admitted
 };
 
+inline constexpr int kLowestPriority = -100, kHighestPriority = 100;
+
 // Immutable once submitted.
 struct Request {
   std::vector<int32_t> prompt;        // at least one token
@@ -30,11 +34,13 @@ struct Request {
   SamplingParams sampling;
   bool ignore_eos = false;
   bool prompt_logits =
-      false;  // deliver the logits of every prompt position (teacher-forced); max_tokens may be 0
+      false;         // deliver the logits of every prompt position (teacher-forced); max_tokens may be 0
+  int priority = 0;  // a larger one runs first, and may preempt smaller ones
+  std::optional<Clock::Time> deadline = {};  // on the engine's clock; past it the request ends
 };
 
-enum class FinishReason : uint8_t { kStop, kLength, kCancelled, kError };
-std::string_view Name(FinishReason reason);  // "stop", "length", "cancelled", "error"
+enum class FinishReason : uint8_t { kStop, kLength, kCancelled, kDeadline, kError };
+std::string_view Name(FinishReason reason);  // "stop", "length", "cancelled", "deadline", "error"
 
 using RequestId = int64_t;
 
@@ -43,6 +49,8 @@ class RequestListener {
  public:
   virtual ~RequestListener() = default;
 
+  // The request has left the queue: its KV is reserved. Once, however often it is preempted.
+  virtual void OnStart() {}
   // Logits before sampling, [vocab], of the token that follows `position`; valid during the call only. Called
   // for each generated token, and for each prompt position with prompt_logits, in order.
   virtual void OnLogits(int64_t position, std::span<const float> logits) {}

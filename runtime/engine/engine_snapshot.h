@@ -1,0 +1,56 @@
+// What an engine is doing at one moment: for metrics, for the status page, for tests. Plain values.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "runtime/engine/request.h"
+
+namespace longspan {
+
+// A running request.
+struct SequenceSnapshot {
+  RequestId id = 0;
+  int priority = 0;
+  bool decoding = false;  // else its prompt is computed
+  int64_t prompt_tokens = 0;
+  int64_t computed_tokens = 0;                        // positions whose KV is written
+  int64_t output_tokens = 0;                          // so far
+  int64_t max_tokens = 0;                             // of output
+  std::vector<int64_t> pages_in_use, pages_reserved;  // [kvp]
+};
+
+// Neighbouring pages of one rank with the same owner.
+struct PageRun {
+  RequestId owner = 0;  // 0 = nobody
+  int64_t pages = 0;
+};
+
+// The KV store of one kvp rank; ranks that differ in tp alone hold the same pages.
+struct KvRankSnapshot {
+  int64_t capacity = 0, reserved = 0, in_use = 0;  // pages
+  // The part of the reserved pages that holds no token: what is promised and not taken, and the unfilled
+  // places of the last blocks. 0 when nothing is reserved.
+  double waste_ratio = 0;
+  std::vector<PageRun> map;  // all pages in order; the runs add up to `capacity`
+};
+
+struct EngineSnapshot {
+  int64_t steps = 0;
+  int64_t waiting = 0, prefilling = 0, decoding = 0;  // requests
+  int64_t waiting_prompt_tokens = 0;                  // of the queue
+  int64_t prefill_tokens_left = 0;                    // of the running requests
+
+  // Since the start. The time of a step that did both is divided by what each part costs.
+  int64_t prefill_tokens_total = 0, decode_tokens_total = 0, preemptions_total = 0;
+  double prefill_seconds_total = 0, decode_seconds_total = 0;
+
+  // Of late; 0 before the first measurement.
+  double prefill_tokens_per_s = 0;  // while prompts were computed
+  double decode_step_s = 0;         // a step with decodes: the gap between a stream's tokens
+
+  std::vector<SequenceSnapshot> sequences;  // that run
+  std::vector<KvRankSnapshot> ranks;        // [kvp]
+};
+
+}  // namespace longspan
