@@ -115,6 +115,21 @@ void BlockManager::ReleaseFront(BlockTable& table, size_t g, int64_t first_live_
   }
 }
 
+void BlockManager::ForEachPage(const BlockTable& table, int kvp_rank,
+                               const std::function<void(int32_t, double)>& function) const {
+  for (size_t g = 0; g < table.groups_.size(); ++g) {
+    auto page = table.groups_[g].pages.begin();
+    for (int64_t block = table.first_live_blocks_[g]; block < table.groups_[g].end_block; ++block) {
+      const int64_t reached = table.end_position_ - block * geometry_.block_size;
+      const double fill = std::min(1.0, static_cast<double>(reached) / geometry_.block_size);
+      const bool is_here = BlockOwner(block, table.shift_, geometry_.kvp) == kvp_rank;
+      for (int i = 0; i < geometry_.groups[g].pages_per_block; ++i, ++page) {
+        if (is_here) function(*page, fill);
+      }
+    }
+  }
+}
+
 int64_t BlockManager::LargestContext(int64_t chunk_tokens, int64_t at_most) const {
   // The demand never falls with the length, so the lengths that fit are those up to the answer.
   int64_t fits = 0;

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -36,6 +37,11 @@ class BlockManager {
   void Trim(BlockTable& table, int64_t next_position);
   // Takes back all blocks and the reservation. The table is empty afterwards.
   void Free(BlockTable& table);
+
+  // Calls function(page, fill) for the pages that the sequence holds on one rank; fill is the share of the
+  // page's positions that the sequence has reached.
+  void ForEachPage(const BlockTable& table, int kvp_rank,
+                   const std::function<void(int32_t, double)>& function) const;
 
   // The longest sequence that an empty store can hold, `at_most` if that fits; 0 if nothing does.
   int64_t LargestContext(int64_t chunk_tokens, int64_t at_most) const;

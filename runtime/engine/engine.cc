@@ -1,17 +1,14 @@
 #include "runtime/engine/engine.h"
 
 #include <algorithm>
-#include <deque>
+#include <chrono>
 #include <string>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "kernels/check.h"
 #include "kernels/status_macros.h"
-#include "runtime/engine/request_check.h"
-#include "runtime/engine/sampler.h"
-#include "runtime/engine/scheduler.h"
-#include "runtime/engine/sequence.h"
+#include "runtime/engine/engine_state.h"
 #include "spdlog/spdlog.h"
 
 namespace longspan {
@@ -35,61 +32,44 @@ absl::Status ValidateOptions(const EngineOptions& options) {
     return absl::InvalidArgumentError(absl::StrCat("engine: a vocabulary of ", options.vocab_size,
                                                    " tokens; the sampler takes at most ", kMaxVocabSize));
   }
+  if (!(options.itl_target_s >= 0)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("engine: itl_target_s is ", options.itl_target_s, "; use at least 0"));
+  }
   return absl::OkStatus();
+}
+
+const Clock& DefaultClock() {
+  static const SteadyClock clock;
+  return clock;
 }
 
 }  // namespace
 
-struct Engine::State {
-  State(EngineOptions engine_options, Executor* step_executor, std::unique_ptr<BlockManager> block_manager)
-      : options(std::move(engine_options)),
-        executor(step_executor),
-        blocks(std::move(block_manager)),
-        limits(Limits(ChunkTokens(false))),
-        prompt_logits_limits(Limits(ChunkTokens(true))),
-        sampler(options.vocab_size) {
-    // Slot 0 ends on top.
-    for (int slot = options.max_sequences - 1; slot >= 0; --slot) free_slots.push_back(slot);
-  }
+Engine::State::State(EngineOptions engine_options, Executor* step_executor,
+                     std::unique_ptr<BlockManager> block_manager)
+    : options(std::move(engine_options)),
+      clock(options.clock != nullptr ? *options.clock : DefaultClock()),
+      executor(step_executor),
+      blocks(std::move(block_manager)),
+      limits(Limits(ChunkTokens(false))),
+      prompt_logits_limits(Limits(ChunkTokens(true))),
+      sampler(options.vocab_size) {
+  // Slot 0 ends on top.
+  for (int slot = options.max_sequences - 1; slot >= 0; --slot) free_slots.push_back(slot);
+}
 
-  int64_t ChunkTokens(bool prompt_logits) const {
-    return prompt_logits ? std::min(options.chunk_tokens, options.max_logit_rows) : options.chunk_tokens;
-  }
-  // Larger chunks need more of a sliding window's blocks at a time, so what fits depends on them.
-  RequestLimits Limits(int64_t chunk_tokens) const {
-    return {.vocab_size = options.vocab_size,
-            .max_context = options.max_context,
-            .store_tokens = blocks->LargestContext(chunk_tokens, options.max_context),
-            .default_max_tokens = options.default_max_tokens};
-  }
-  void AdmitWaiting();
-  void Plan();
-  void BuildBatch();
-  void Deliver(std::span<const float> logits);
-  void DeliverRows(Sequence& sequence, const ScheduledChunk& chunk, std::span<const float> rows);
-  void Generate(Sequence& sequence, std::span<const float> logits);
-  void Finish(Sequence& sequence, FinishReason reason);
-  void FailAll(const absl::Status& fault);
+int64_t Engine::State::ChunkTokens(bool prompt_logits) const {
+  return prompt_logits ? std::min(options.chunk_tokens, options.max_logit_rows) : options.chunk_tokens;
+}
 
-  const EngineOptions options;
-  Executor* const executor;
-  const std::unique_ptr<BlockManager> blocks;
-  const RequestLimits limits;
-  const RequestLimits prompt_logits_limits;
-  Sampler sampler;
-
-  std::deque<std::unique_ptr<Sequence>> waiting;   // by arrival
-  std::vector<std::unique_ptr<Sequence>> running;  // by arrival; finished ones leave at the end of the step
-  std::vector<int> free_slots;                     // a stack
-  // Of the step; kept, so that a step allocates nothing once such a step was seen.
-  std::vector<SequenceView> views;
-  SchedulePlan plan;
-  StepBatch batch;
-  RequestId next_id = 1;
-  int64_t steps = 0;
-  bool in_step = false;
-  absl::Status fault;  // of the step that failed
-};
+// Larger chunks need more of a sliding window's blocks at a time, so what fits depends on them.
+RequestLimits Engine::State::Limits(int64_t chunk_tokens) const {
+  return {.vocab_size = options.vocab_size,
+          .max_context = options.max_context,
+          .store_tokens = blocks->LargestContext(chunk_tokens, options.max_context),
+          .default_max_tokens = options.default_max_tokens};
+}
 
 absl::StatusOr<std::unique_ptr<Engine>> Engine::Create(EngineOptions options, Executor* executor) {
   LONGSPAN_RETURN_IF_ERROR(ValidateOptions(options));
@@ -101,66 +81,14 @@ absl::StatusOr<std::unique_ptr<Engine>> Engine::Create(EngineOptions options, Ex
 Engine::Engine(std::unique_ptr<State> state) : state_(std::move(state)) {}
 Engine::~Engine() = default;
 
-absl::StatusOr<RequestId> Engine::Submit(Request request, RequestListener* listener) {
-  State& state = *state_;
-  const EngineOptions& options = state.options;
-  LONGSPAN_RETURN_IF_ERROR(state.fault);
-  const int64_t chunk_tokens = state.ChunkTokens(request.prompt_logits);
-  const RequestLimits& limits = request.prompt_logits ? state.prompt_logits_limits : state.limits;
-  LONGSPAN_ASSIGN_OR_RETURN(const int64_t max_tokens, CheckRequest(request, limits));
-  if (state.waiting.size() >= static_cast<size_t>(options.max_waiting)) {
-    return absl::ResourceExhaustedError(
-        absl::StrCat("the queue is full with ", state.waiting.size(), " requests: try again later"));
-  }
-
-  auto sequence = std::make_unique<Sequence>();
-  sequence->id = state.next_id++;
-  sequence->listener = listener;
-  sequence->prompt_tokens = static_cast<int64_t>(request.prompt.size());
-  sequence->tokens = std::move(request.prompt);
-  sequence->max_tokens = max_tokens;
-  sequence->chunk_tokens = chunk_tokens;
-  sequence->seed = request.sampling.seed.value_or(DeriveSeed(options.seed, sequence->id));
-  sequence->sampling = std::move(request.sampling);
-  sequence->ignore_eos = request.ignore_eos;
-  sequence->prompt_logits = request.prompt_logits;
-  if (UsesTokenCounts(sequence->sampling)) {
-    for (const int32_t token : sequence->tokens) sequence->counts.AddPrompt(token);
-  }
-  const RequestId id = sequence->id;
-  state.waiting.push_back(std::move(sequence));
-  return id;
-}
-
-void Engine::Cancel(RequestId id) {
-  State& state = *state_;
-  const auto has_id = [id](const std::unique_ptr<Sequence>& sequence) { return sequence->id == id; };
-  if (const auto it = std::find_if(state.waiting.begin(), state.waiting.end(), has_id);
-      it != state.waiting.end()) {
-    const std::unique_ptr<Sequence> sequence = std::move(*it);
-    state.waiting.erase(it);
-    state.Finish(*sequence, FinishReason::kCancelled);
-    return;
-  }
-  const auto it = std::find_if(state.running.begin(), state.running.end(), has_id);
-  if (it == state.running.end() || (*it)->finished) return;
-  if (state.in_step) {
-    // The step still looks at it.
-    state.Finish(**it, FinishReason::kCancelled);
-    return;
-  }
-  const std::unique_ptr<Sequence> sequence = std::move(*it);
-  state.running.erase(it);
-  state.Finish(*sequence, FinishReason::kCancelled);
-}
-
-bool Engine::HasWork() const { return !state_->waiting.empty() || !state_->running.empty(); }
-
 absl::Status Engine::Step() {
   State& state = *state_;
   LONGSPAN_CHECK(!state.in_step);
   LONGSPAN_RETURN_IF_ERROR(state.fault);
-  state.AdmitWaiting();
+  const Clock::Time begin = state.clock.Now();
+  state.EndExpired(begin);
+  state.AdmitWaiting(begin);
+  state.AnnounceStarts();
   if (state.running.empty()) return absl::OkStatus();
 
   state.Plan();
@@ -176,41 +104,35 @@ absl::Status Engine::Step() {
   state.in_step = true;
   state.Deliver(*logits);
   state.in_step = false;
-  std::erase_if(state.running, [](const std::unique_ptr<Sequence>& sequence) { return sequence->finished; });
+  state.EraseFinished();
+  // Listeners are part of the gap between two tokens.
+  state.Measure(std::chrono::duration<double>(state.clock.Now() - begin).count());
   return absl::OkStatus();
 }
 
 const BlockManager& Engine::blocks() const { return *state_->blocks; }
-int64_t Engine::steps() const { return state_->steps; }
-
-void Engine::State::AdmitWaiting() {
-  while (!waiting.empty()) {
-    Sequence& first = *waiting.front();
-    const std::optional<int> shift =
-        Admit(first.total_tokens(), first.chunk_tokens, *blocks, static_cast<int>(free_slots.size()));
-    if (!shift) break;
-    first.blocks = blocks->Reserve(first.total_tokens(), first.chunk_tokens, *shift);
-    first.slot = free_slots.back();
-    free_slots.pop_back();
-    first.tokens.reserve(static_cast<size_t>(first.total_tokens()));
-    running.push_back(std::move(waiting.front()));
-    waiting.pop_front();
-  }
-  // Submit refuses what an empty store cannot hold.
-  LONGSPAN_CHECK(waiting.empty() || !running.empty());
-}
+int64_t Engine::steps() const { return state_->totals.steps; }
 
 void Engine::State::Plan() {
   views.clear();
   for (const auto& sequence : running) {
-    views.push_back({sequence->prompt_tokens, sequence->computed_tokens, sequence->prompt_logits});
+    views.push_back({.prefill_tokens = sequence->prefill_tokens,
+                     .computed_tokens = sequence->computed_tokens,
+                     .prompt_logits = sequence->prompt_logits,
+                     .logits_from = sequence->next_logits,
+                     .arrival = sequence->id,
+                     .priority = sequence->priority});
   }
-  Schedule(views, {options.chunk_tokens, options.max_logit_rows}, &plan);
+  Schedule(views,
+           BudgetFor(views, options.chunk_tokens, options.max_logit_rows, options.itl_target_s, step_time),
+           &plan);
 }
 
 void Engine::State::BuildBatch() {
-  batch.step = steps++;
+  batch.step = totals.steps++;
   batch.sequences.resize(plan.size());
+  work = {};
+  usual_work = true;
   for (size_t i = 0; i < plan.size(); ++i) {
     const ScheduledChunk& chunk = plan[i];
     Sequence& sequence = *running[static_cast<size_t>(chunk.sequence)];
@@ -228,6 +150,14 @@ void Engine::State::BuildBatch() {
     blocks->Trim(sequence.blocks, begin);
     part.grants = blocks->Extend(sequence.blocks, end);
     part.first_live_blocks = sequence.blocks.first_live_blocks();
+    if (begin >= sequence.prefill_tokens) {
+      ++work.decodes;
+      work.decode_context += begin;
+    } else {
+      work.prefill_tokens += chunk.tokens;
+      work.prefill_prefix += chunk.tokens * begin;
+      usual_work = usual_work && chunk.logits != LogitRows::kAll;
+    }
     sequence.computed_tokens = end;
   }
 }
@@ -251,6 +181,7 @@ void Engine::State::DeliverRows(Sequence& sequence, const ScheduledChunk& chunk,
     sequence.listener->OnLogits(sequence.computed_tokens - count + row,
                                 rows.subspan(static_cast<size_t>(row) * vocab, vocab));
   }
+  sequence.next_logits = sequence.computed_tokens;
   if (sequence.finished || sequence.computed_tokens < static_cast<int64_t>(sequence.tokens.size())) return;
   if (sequence.max_tokens == 0) {
     Finish(sequence, FinishReason::kLength);
@@ -269,6 +200,7 @@ void Engine::State::Generate(Sequence& sequence, std::span<const float> logits) 
     return;
   }
   sequence.tokens.push_back(*token);
+  ++totals.decode_tokens_total;
   if (UsesTokenCounts(sequence.sampling)) sequence.counts.AddOutput(*token);
   const bool goes_on = sequence.listener->OnToken(*token);
   if (sequence.finished) return;
@@ -281,28 +213,25 @@ void Engine::State::Generate(Sequence& sequence, std::span<const float> logits) 
   }
 }
 
-void Engine::State::Finish(Sequence& sequence, FinishReason reason) {
-  LONGSPAN_CHECK(!sequence.finished);
-  sequence.finished = true;
-  if (sequence.slot >= 0) {
-    blocks->Free(sequence.blocks);
-    free_slots.push_back(sequence.slot);
-  }
-  sequence.listener->OnFinish(reason);
+void Engine::State::EraseFinished() {
+  std::erase_if(running, [](const std::unique_ptr<Sequence>& sequence) { return sequence->finished; });
 }
 
-void Engine::State::FailAll(const absl::Status& error) {
-  fault = error;
-  // Listeners may cancel; submitting is refused from here on.
-  const auto fail = [this](auto& queue) {
-    while (!queue.empty()) {
-      const std::unique_ptr<Sequence> sequence = std::move(queue.front());
-      queue.erase(queue.begin());
-      Finish(*sequence, FinishReason::kError);
-    }
-  };
-  fail(running);
-  fail(waiting);
+void Engine::State::Measure(double seconds) {
+  if (seconds <= 0) return;  // the clock is too coarse to tell
+  const bool decodes = work.decodes > 0, prefills = work.prefill_tokens > 0;
+  if (decodes && usual_work) step_time.Observe(work, seconds);
+  double prefill_s = prefills ? seconds : 0;
+  if (decodes && prefills) {
+    const double added = step_time.PrefillSeconds(work);
+    const double alone = step_time.DecodeSeconds(work);
+    prefill_s = added + alone > 0 ? seconds * added / (added + alone) : 0;
+  }
+  totals.prefill_tokens_total += work.prefill_tokens;
+  totals.prefill_seconds_total += prefill_s;
+  totals.decode_seconds_total += seconds - prefill_s;
+  if (prefills) prefill_rate.Add(static_cast<double>(work.prefill_tokens), seconds);
+  if (decodes) decode_rate.Add(1, seconds);
 }
 
 }  // namespace longspan

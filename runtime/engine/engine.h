@@ -19,13 +19,10 @@
 #include "kvstore/block_manager.h"
 #include "runtime/engine/engine_snapshot.h"
 #include "runtime/engine/executor.h"
+#include "runtime/engine/itl_target.h"
 #include "runtime/engine/request.h"
 
 namespace longspan {
-
-// Values of EngineOptions::itl_target_s.
-inline constexpr double kNoItlTarget = std::numeric_limits<double>::infinity();
-inline constexpr double kAutoItlTarget = 0;
 
 // The defaults are those of a batch of requests that nobody watches: prompts in full chunks, strictly in
 // order.
@@ -44,7 +41,7 @@ struct EngineOptions {
   std::vector<int32_t> eos_token_ids;
   uint64_t seed = 0;  // a request that brings no seed is given DeriveSeed(seed, its id), see sampler.h
   // The gap between two tokens of a running request that chunks of prompts may cause; chunks are sized from
-  // measured times to keep to it. kAutoItlTarget sets it by what a step costs without them, scheduler.h.
+  // measured times to keep to it.
   double itl_target_s = kNoItlTarget;
   // How long smaller requests may start before the first in the queue while there is no room for it.
   double max_overtaken_s = 0;

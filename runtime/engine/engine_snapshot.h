@@ -35,15 +35,21 @@ struct KvRankSnapshot {
   std::vector<PageRun> map;  // all pages in order; the runs add up to `capacity`
 };
 
-struct EngineSnapshot {
+// Since the engine was made.
+struct EngineTotals {
   int64_t steps = 0;
+  int64_t prefill_tokens_total = 0;     // computed; after a preemption again, and the output with the prompt
+  int64_t decode_tokens_total = 0;      // generated, the first of each request too
+  int64_t recomputed_tokens_total = 0;  // whose KV a preemption gave up
+  int64_t preemptions_total = 0;
+  // Time of steps. That of a step which did both is divided by what each part costs.
+  double prefill_seconds_total = 0, decode_seconds_total = 0;
+};
+
+struct EngineSnapshot : EngineTotals {
   int64_t waiting = 0, prefilling = 0, decoding = 0;  // requests
   int64_t waiting_prompt_tokens = 0;                  // of the queue
   int64_t prefill_tokens_left = 0;                    // of the running requests
-
-  // Since the start. The time of a step that did both is divided by what each part costs.
-  int64_t prefill_tokens_total = 0, decode_tokens_total = 0, preemptions_total = 0;
-  double prefill_seconds_total = 0, decode_seconds_total = 0;
 
   // Of late; 0 before the first measurement.
   double prefill_tokens_per_s = 0;  // while prompts were computed

@@ -29,6 +29,10 @@ absl::Status CheckTokens(const Request& request, int64_t vocab_size) {
 absl::StatusOr<int64_t> CheckRequest(const Request& request, const RequestLimits& limits) {
   LONGSPAN_RETURN_IF_ERROR(CheckTokens(request, limits.vocab_size));
   LONGSPAN_RETURN_IF_ERROR(ValidateSampling(request.sampling, limits.vocab_size));
+  if (request.priority < kLowestPriority || request.priority > kHighestPriority) {
+    return absl::InvalidArgumentError(absl::StrCat("priority is ", request.priority, "; it must be from ",
+                                                   kLowestPriority, " to ", kHighestPriority));
+  }
   const int64_t least_output = request.prompt_logits ? 0 : 1;
   if (request.max_tokens && *request.max_tokens < least_output) {
     return absl::InvalidArgumentError(

@@ -1,30 +1,40 @@
 // What the next step does. Pure functions: views of the sequences in, decisions out.
 //
-// Decodes come first, one token each, so that a long prompt never freezes the others. Chunks of prompts then
-// share a budget of tokens, first come first served: an early prompt takes what it can use and the next one
-// the rest.
+// Decodes come first, one token each, so that a long prompt never freezes the others. Chunks of prompts share
+// a budget of tokens and of time: higher priority first, then the prompt that has least left to compute, so
+// that a short one does not wait for a long one. A quarter of the budget belongs to the prompt that arrived
+// first, whatever its length and priority: everybody is that in the end, so nobody starves.
 #pragma once
 
 #include <cstdint>
-#include <optional>
+#include <limits>
 #include <span>
 #include <vector>
 
-#include "kvstore/block_manager.h"
 #include "runtime/engine/batch.h"
+#include "runtime/engine/step_time_model.h"
 
 namespace longspan {
 
 // A running sequence, as far as scheduling is concerned.
 struct SequenceView {
-  int64_t prompt_tokens = 0;
-  int64_t computed_tokens = 0;  // positions whose KV is written; at least prompt_tokens = decoding
-  bool prompt_logits = false;   // needs the logits of every prompt position
+  int64_t prefill_tokens = 0;   // its prompt; after a preemption its output so far too
+  int64_t computed_tokens = 0;  // positions whose KV is written; at least prefill_tokens = decoding
+  bool prompt_logits = false;   // needs the logits of every position from logits_from on
+  int64_t logits_from = 0;
+  int64_t arrival = 0;  // smaller = earlier
+  int priority = 0;
+
+  bool decodes() const { return computed_tokens >= prefill_tokens; }
 };
 
 struct StepBudget {
   int64_t chunk_tokens = 0;    // of prompts
   int64_t max_logit_rows = 0;  // at least the number of running sequences, so that each of them can go on
+  // The time that chunks may take, by the model; but a chunk of least_tokens is always within it.
+  double prefill_s = std::numeric_limits<double>::infinity();
+  int64_t least_tokens = 1;
+  const StepTimeModel* model = nullptr;  // needed for a finite prefill_s
 };
 
 struct ScheduledChunk {
@@ -35,13 +45,14 @@ struct ScheduledChunk {
 
 using SchedulePlan = std::vector<ScheduledChunk>;
 
-// `running` in order of arrival. Every decoding sequence, and the first of the others, is in the plan, which
-// is replaced.
+// Every decoding sequence, and the first of the others to arrive, is in the plan, which is replaced.
 void Schedule(std::span<const SequenceView> running, const StepBudget& budget, SchedulePlan* plan);
 
-// Whether a sequence that may grow to total_tokens can start beside those that run, and then its shift: it
-// needs a slot, and its whole demand on every rank beside what was promised to the others.
-std::optional<int> Admit(int64_t total_tokens, int64_t chunk_tokens, const BlockManager& blocks,
-                         int free_slots);
+// Prompts go on by so many tokens a step, whatever the target: fewer rows are hardly cheaper.
+inline constexpr int64_t kLeastChunkTokens = 16;
+// The budget of a step of `running`, at most chunk_tokens and max_logit_rows. Without decodes chunks are as
+// long as they can be; beside decodes they keep to the target, itl_target.h.
+StepBudget BudgetFor(std::span<const SequenceView> running, int64_t chunk_tokens, int64_t max_logit_rows,
+                     double itl_target_s, const StepTimeModel& model);
 
 }  // namespace longspan

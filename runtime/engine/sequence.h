@@ -4,9 +4,12 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
+#include "comm/clock.h"
 #include "kvstore/block_table.h"
+#include "runtime/engine/admission.h"
 #include "runtime/engine/request.h"
 #include "runtime/engine/token_counts.h"
 
@@ -23,17 +26,32 @@ struct Sequence {
   uint64_t seed = 0;
   bool ignore_eos = false;
   bool prompt_logits = false;
+  int priority = 0;
+  std::optional<Clock::Time> deadline;
 
-  // From admission on. Before a step computed_tokens < tokens.size(): the last token of a sequence that goes
-  // on is always still to be computed.
+  Clock::Time queued_at;                     // the last time
+  Clock::Duration waited{};                  // in the queue, the times before
+  std::optional<Clock::Time> held_up_since;  // at the front of the queue: there was no room
+  int preemptions = 0;
+  bool announced = false;  // OnStart was called
+
+  // From admission on, until it ends or is preempted. Before a step computed_tokens < tokens.size(): the last
+  // token of a sequence that goes on is always still to be computed.
   int slot = -1;  // -1 while it waits
   BlockTable blocks;
+  int64_t prefill_tokens = 0;   // those it had when it was admitted: computed before it decodes
   int64_t computed_tokens = 0;  // positions whose KV is written
+  int64_t next_logits = 0;      // the first position whose logits were not delivered
   TokenCounts counts;           // kept only if sampling looks at it
 
   bool finished = false;  // OnFinish was called; it holds nothing any more
 
   int64_t total_tokens() const { return prompt_tokens + max_tokens; }
+  KvNeed kv_need() const { return {total_tokens(), chunk_tokens}; }
+  // While it waits, or runs after it waited until `now`.
+  int64_t AgedPriorityAt(Clock::Time now) const {
+    return AgedPriority(priority, slot >= 0 ? waited : waited + (now - queued_at), preemptions);
+  }
   int64_t output_tokens() const { return static_cast<int64_t>(tokens.size()) - prompt_tokens; }
 };
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -16,7 +17,13 @@ namespace longspan {
 
 class RecordingListener : public RequestListener {
  public:
+  void OnStart() override {
+    EXPECT_FALSE(reason) << "a start after the end";
+    EXPECT_FALSE(started) << "started twice";
+    started = true;
+  }
   void OnLogits(int64_t position, std::span<const float> logits) override {
+    EXPECT_TRUE(started);
     EXPECT_FALSE(reason) << "logits after the end";
     if (!positions.empty()) {
       EXPECT_EQ(position, positions.back() + 1);
@@ -35,10 +42,28 @@ class RecordingListener : public RequestListener {
   }
 
   int64_t stop_after = -1;
+  bool started = false;
   std::vector<int64_t> positions;
   std::vector<float> last_logits;
   std::vector<int32_t> tokens;
   std::optional<FinishReason> reason;
+};
+
+// An executor whose steps take time.
+class TimedExecutor : public Executor {
+ public:
+  TimedExecutor(FakeExecutor* executor, ManualClock* clock, std::function<double(const StepBatch&)> seconds)
+      : executor_(executor), clock_(clock), seconds_(std::move(seconds)) {}
+
+  absl::StatusOr<std::span<const float>> Execute(const StepBatch& batch) override {
+    clock_->Advance(std::chrono::nanoseconds(static_cast<int64_t>(seconds_(batch) * 1e9)));
+    return executor_->Execute(batch);
+  }
+
+ private:
+  FakeExecutor* const executor_;
+  ManualClock* const clock_;
+  const std::function<double(const StepBatch&)> seconds_;
 };
 
 // The output of a request that has the toy model for itself: no engine, no batch, no KV.

@@ -1,6 +1,7 @@
-// Random requests against the engine, from printed seeds: whatever arrives, is cancelled and shares a batch,
-// each request gets the tokens it would get alone, and the store keeps its promises.
+// Random requests against the engine, from printed seeds: whatever arrives, is cancelled, preempted or late
+// and shares a batch, each request gets the tokens it would get alone, and the store keeps its promises.
 #include <algorithm>
+#include <chrono>
 #include <memory>
 #include <random>
 #include <vector>
@@ -42,6 +43,7 @@ Request RandomRequest(Random& random, const EngineOptions& options, int64_t long
     request.sampling.top_p = random.OneIn(2) ? 1 : 0.7;
     request.sampling.frequency_penalty = random.OneIn(2) ? 0 : 0.5;
   }
+  if (random.OneIn(2)) request.priority = static_cast<int>(random.Between(-2, 2));
   return request;
 }
 
@@ -60,6 +62,8 @@ EngineOptions RandomOptions(Random& random) {
   options.max_context = 80;
   options.vocab_size = 40;
   options.eos_token_ids = {39};
+  if (!random.OneIn(3)) options.itl_target_s = 0.01 * static_cast<double>(random.Below(4));
+  options.max_overtaken_s = 0.1 * static_cast<double>(random.Below(3));
   // Tight: between one and a few of the longest sequences.
   const std::vector<int64_t> longest =
       KvDemand(options.geometry, options.max_context, options.chunk_tokens, 0);
@@ -80,29 +84,43 @@ struct Running {
 class RandomRun {
  public:
   explicit RandomRun(unsigned seed)
-      : random_(seed), options_(RandomOptions(random_)), executor_(ExecutorOptions(options_)) {
-    engine_ = *Engine::Create(options_, &executor_);
+      : random_(seed),
+        options_(RandomOptions(random_)),
+        fake_(ExecutorOptions(options_)),
+        executor_(&fake_, &clock_, [this](const StepBatch& batch) {
+          return 0.0001 * static_cast<double>(random_.Between(90, 110) * (10 + batch.NumTokens()));
+        }) {
+    EngineOptions options = options_;
+    options.clock = &clock_;
+    engine_ = *Engine::Create(options, &executor_);
   }
 
   void Run() {
     const int64_t num_requests = random_.Between(5, 25);
     int64_t steps = 0;
     while (static_cast<int64_t>(requests_.size()) < num_requests || engine_->HasWork()) {
-      // Every step moves one request at least, by one token or more.
-      ASSERT_LT(steps++, num_requests * options_.max_context) << "somebody starves";
+      // Every step moves one request at least, by one token or more. A request is preempted four times at
+      // most, since each time raises it by one of the five priorities.
+      ASSERT_LT(steps++, 5 * num_requests * options_.max_context) << "somebody starves";
       while (static_cast<int64_t>(requests_.size()) < num_requests && random_.OneIn(3)) Submit();
       if (!requests_.empty() && random_.OneIn(15)) Cancel();
       ASSERT_TRUE(engine_->Step().ok());
       ExpectWithinPromises(engine_->blocks());
+      CheckSnapshot(engine_->Snapshot());
     }
     ExpectEmpty(engine_->blocks());
+    preemptions += engine_->Snapshot().preemptions_total;
     for (const auto& request : requests_) CheckOutcome(*request);
   }
+  static inline int64_t preemptions = 0, late = 0;  // in all runs
 
  private:
   void Submit() {
     auto running = std::make_unique<Running>();
     running->request = RandomRequest(random_, options_, options_.max_context);
+    if (random_.OneIn(6)) {
+      running->request.deadline = clock_.Now() + std::chrono::milliseconds(random_.Between(0, 2000));
+    }
     const absl::StatusOr<RequestId> id = engine_->Submit(running->request, &running->listener);
     ASSERT_TRUE(id.ok()) << id.status();
     running->id = *id;
@@ -115,13 +133,39 @@ class RandomRun {
     engine_->Cancel(running.id);
   }
 
+  void CheckSnapshot(const EngineSnapshot& snapshot) {
+    int64_t open = 0, outputs = 0;
+    for (const auto& request : requests_) {
+      if (!request->listener.reason) ++open;
+      outputs += static_cast<int64_t>(request->listener.tokens.size());
+    }
+    EXPECT_EQ(snapshot.waiting + snapshot.prefilling + snapshot.decoding, open);
+    EXPECT_EQ(snapshot.decode_tokens_total, outputs);
+    for (const KvRankSnapshot& rank : snapshot.ranks) {
+      int64_t pages = 0, owned = 0;
+      for (const PageRun& run : rank.map) {
+        pages += run.pages;
+        if (run.owner != 0) owned += run.pages;
+      }
+      EXPECT_EQ(pages, rank.capacity);
+      EXPECT_EQ(owned, rank.in_use);
+      EXPECT_GE(rank.waste_ratio, -1e-9);
+      EXPECT_LE(rank.waste_ratio, 1);
+    }
+  }
+
   void CheckOutcome(const Running& running) {
     const RecordingListener& listener = running.listener;
     ASSERT_TRUE(listener.reason);
     std::vector<int32_t> expected = ExpectedOutput(running.request, *running.request.sampling.seed,
                                                    *running.request.max_tokens, options_);
-    if (running.cancelled) {
-      EXPECT_EQ(listener.reason, FinishReason::kCancelled);
+    const bool is_late = listener.reason == FinishReason::kDeadline;
+    if (is_late) {
+      EXPECT_TRUE(running.request.deadline);
+      ++late;
+    }
+    if (running.cancelled || is_late) {
+      EXPECT_TRUE(is_late || listener.reason == FinishReason::kCancelled);
       ASSERT_LE(listener.tokens.size(), expected.size());
       expected.resize(listener.tokens.size());
     } else {
@@ -138,8 +182,10 @@ class RandomRun {
   }
 
   Random random_;
+  ManualClock clock_;
   const EngineOptions options_;
-  FakeExecutor executor_;
+  FakeExecutor fake_;
+  TimedExecutor executor_;
   std::vector<std::unique_ptr<Running>> requests_;
   std::unique_ptr<Engine> engine_;
 };
@@ -150,6 +196,8 @@ TEST(EnginePropertyTest, EachRequestGetsWhatItWouldGetAlone) {
     RandomRun(seed).Run();
     if (testing::Test::HasFailure()) return;
   }
+  EXPECT_GT(RandomRun::preemptions, 100);
+  EXPECT_GT(RandomRun::late, 20);
 }
 
 TEST(EnginePropertyTest, ALargeRequestIsNotOvertakenForEver) {

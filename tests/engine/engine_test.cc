@@ -305,6 +305,8 @@ TEST_F(EngineTest, RefusesOptionsThatMakeNoSense) {
   EXPECT_EQ(message([](EngineOptions& o) { o.max_context = 0; }), "engine: max_context is 0; use at least 1");
   EXPECT_EQ(message([](EngineOptions& o) { o.max_logit_rows = 3; }),
             "engine: max_logit_rows is 3; use at least 4");
+  EXPECT_EQ(message([](EngineOptions& o) { o.itl_target_s = -1; }),
+            "engine: itl_target_s is -1; use at least 0");
   EXPECT_NE(message([](EngineOptions& o) { o.vocab_size = int64_t{1} << 20; }).find("vocabulary of 1048576"),
             std::string::npos);
   EXPECT_NE(message([](EngineOptions& o) { o.geometry.kvp = 3; }).find("2 ranks for a kvp width of 3"),
@@ -315,6 +317,7 @@ TEST(FinishReasonTest, HasNames) {
   EXPECT_EQ(Name(FinishReason::kStop), "stop");
   EXPECT_EQ(Name(FinishReason::kLength), "length");
   EXPECT_EQ(Name(FinishReason::kCancelled), "cancelled");
+  EXPECT_EQ(Name(FinishReason::kDeadline), "deadline");
   EXPECT_EQ(Name(FinishReason::kError), "error");
 }
 

@@ -46,6 +46,14 @@ TEST(RequestCheckTest, OnlyPromptLogitsGoWithoutOutput) {
   EXPECT_EQ(*CheckRequest(request, kLimits), 0);
 }
 
+TEST(RequestCheckTest, APriorityHasARange) {
+  Request request = Prompt(5, 1);
+  request.priority = kHighestPriority;
+  EXPECT_TRUE(CheckRequest(request, kLimits).ok());
+  request.priority = kLowestPriority - 1;
+  EXPECT_EQ(Refusal(request), "priority is -101; it must be from -100 to 100");
+}
+
 TEST(RequestCheckTest, ATooLongRequestHearsItsLengthTheLimitAndWhatWouldFit) {
   EXPECT_EQ(
       Refusal(Prompt(60, 41)),

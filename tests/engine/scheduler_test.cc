@@ -4,6 +4,7 @@
 #include <random>
 
 #include "gtest/gtest.h"
+#include "runtime/engine/itl_target.h"
 
 namespace longspan {
 namespace {
@@ -24,47 +25,169 @@ void ExpectPlan(const std::vector<SequenceView>& running, const StepBudget& budg
 }
 
 TEST(SchedulerTest, DecodesComeFirstAndOnTopOfTheBudget) {
-  ExpectPlan({{.prompt_tokens = 100},
-              {.prompt_tokens = 5, .computed_tokens = 5},
-              {.prompt_tokens = 3, .computed_tokens = 9}},
+  ExpectPlan({{.prefill_tokens = 100},
+              {.prefill_tokens = 5, .computed_tokens = 5},
+              {.prefill_tokens = 3, .computed_tokens = 9}},
              {.chunk_tokens = 8, .max_logit_rows = 8},
              {{1, 1, LogitRows::kLast}, {2, 1, LogitRows::kLast}, {0, 8, LogitRows::kNone}});
 }
 
-TEST(SchedulerTest, PromptsShareTheBudgetInOrderOfArrival) {
-  ExpectPlan({{.prompt_tokens = 10, .computed_tokens = 7},
-              {.prompt_tokens = 4},
-              {.prompt_tokens = 50},
-              {.prompt_tokens = 1}},
+TEST(SchedulerTest, ThePromptWithLeastLeftGoesFirst) {
+  ExpectPlan({{.prefill_tokens = 10, .computed_tokens = 7, .arrival = 1},
+              {.prefill_tokens = 4, .arrival = 2},
+              {.prefill_tokens = 50, .arrival = 3},
+              {.prefill_tokens = 1, .arrival = 4}},
              {.chunk_tokens = 10, .max_logit_rows = 8},
-             {{0, 3, LogitRows::kLast}, {1, 4, LogitRows::kLast}, {2, 3, LogitRows::kNone}});
+             {{3, 1, LogitRows::kLast},
+              {0, 3, LogitRows::kLast},
+              {1, 4, LogitRows::kLast},
+              {2, 2, LogitRows::kNone}});
+}
+
+TEST(SchedulerTest, AQuarterBelongsToThePromptThatArrivedFirst) {
+  ExpectPlan({{.prefill_tokens = 900, .arrival = 2},
+              {.prefill_tokens = 1000, .arrival = 1},
+              {.prefill_tokens = 20, .arrival = 3}},
+             {.chunk_tokens = 40, .max_logit_rows = 8},
+             {{2, 20, LogitRows::kLast}, {0, 10, LogitRows::kNone}, {1, 10, LogitRows::kNone}});
+  // Of which it takes what it can use.
+  ExpectPlan({{.prefill_tokens = 900, .arrival = 2, .priority = 1},
+              {.prefill_tokens = 1000, .computed_tokens = 998, .arrival = 1}},
+             {.chunk_tokens = 40, .max_logit_rows = 8},
+             {{0, 38, LogitRows::kNone}, {1, 2, LogitRows::kLast}});
+}
+
+TEST(SchedulerTest, PriorityGoesBeforeLength) {
+  ExpectPlan({{.prefill_tokens = 50, .arrival = 1},
+              {.prefill_tokens = 20, .arrival = 2},
+              {.prefill_tokens = 60, .arrival = 3, .priority = 1}},
+             {.chunk_tokens = 40, .max_logit_rows = 8},
+             {{2, 30, LogitRows::kNone}, {0, 10, LogitRows::kNone}});
 }
 
 TEST(SchedulerTest, PromptLogitsAreBoundedByTheRowsThatAreLeft) {
-  ExpectPlan({{.prompt_tokens = 3, .computed_tokens = 3}, {.prompt_tokens = 20, .prompt_logits = true}},
+  ExpectPlan({{.prefill_tokens = 3, .computed_tokens = 3}, {.prefill_tokens = 20, .prompt_logits = true}},
              {.chunk_tokens = 100, .max_logit_rows = 6}, {{0, 1, LogitRows::kLast}, {1, 5, LogitRows::kAll}});
 }
 
+TEST(SchedulerTest, LogitsThatWereDeliveredAreNotAskedForAgain) {
+  const StepBudget budget = {.chunk_tokens = 100, .max_logit_rows = 8};
+  ExpectPlan({{.prefill_tokens = 20, .prompt_logits = true, .logits_from = 15}}, budget,
+             {{0, 8, LogitRows::kNone}});  // its KV is reserved for chunks of 8
+  ExpectPlan({{.prefill_tokens = 20, .computed_tokens = 8, .prompt_logits = true, .logits_from = 15}}, budget,
+             {{0, 7, LogitRows::kNone}});
+  ExpectPlan({{.prefill_tokens = 20, .computed_tokens = 15, .prompt_logits = true, .logits_from = 15}},
+             budget, {{0, 5, LogitRows::kAll}});
+}
+
 TEST(SchedulerTest, WithoutARowTheLastTokenOfAPromptWaits) {
-  ExpectPlan({{.prompt_tokens = 20, .prompt_logits = true},
-              {.prompt_tokens = 5},
-              {.prompt_tokens = 5, .computed_tokens = 4},
-              {.prompt_tokens = 9, .prompt_logits = true}},
-             {.chunk_tokens = 100, .max_logit_rows = 4}, {{0, 4, LogitRows::kAll}, {1, 4, LogitRows::kNone}});
+  ExpectPlan({{.prefill_tokens = 9, .prompt_logits = true, .arrival = 3},
+              {.prefill_tokens = 5, .arrival = 2},
+              {.prefill_tokens = 20, .arrival = 1}},
+             {.chunk_tokens = 100, .max_logit_rows = 3},
+             {{1, 5, LogitRows::kLast}, {0, 1, LogitRows::kAll}, {2, 20, LogitRows::kLast}});
+  ExpectPlan({{.prefill_tokens = 9, .prompt_logits = true, .arrival = 1},
+              {.prefill_tokens = 15, .arrival = 2},
+              {.prefill_tokens = 15, .computed_tokens = 14, .arrival = 3},
+              {.prefill_tokens = 9, .prompt_logits = true, .arrival = 4}},
+             {.chunk_tokens = 100, .max_logit_rows = 4},
+             {{2, 1, LogitRows::kLast}, {0, 3, LogitRows::kAll}, {1, 14, LogitRows::kNone}});
+}
+
+// A machine on which a decode takes 10 ms + 1 ms each, a token of a prompt 1 ms at position 0 and 3 ms at
+// 20,000.
+StepTimeModel LearnedModel() {
+  StepTimeModel model;
+  std::mt19937 random(1);
+  for (int i = 0; i < 400; ++i) {
+    StepWork work = {.decodes = 1 + static_cast<int64_t>(random() % 8)};
+    if (i % 2 == 1) {
+      work.prefill_tokens = static_cast<int64_t>(random() % 200);
+      work.prefill_prefix = work.prefill_tokens * static_cast<int64_t>(random() % 20000);
+    }
+    model.Observe(work, 0.010 + 0.001 * static_cast<double>(work.decodes) +
+                            0.001 * static_cast<double>(work.prefill_tokens) +
+                            0.002 / 20000 * static_cast<double>(work.prefill_prefix));
+  }
+  return model;
+}
+
+TEST(SchedulerTest, BesideDecodesTheTimeOfChunksIsBounded) {
+  const StepTimeModel model = LearnedModel();
+  std::vector<SequenceView> running = {{.prefill_tokens = 3, .computed_tokens = 3},
+                                       {.prefill_tokens = 20100, .computed_tokens = 20000, .arrival = 1}};
+  const auto tokens = [&](double itl_target_s) {
+    SchedulePlan plan;
+    Schedule(running, BudgetFor(running, 512, 8, itl_target_s, model), &plan);
+    return plan.back().tokens;
+  };
+  EXPECT_EQ(tokens(kNoItlTarget), 100);
+  EXPECT_NEAR(static_cast<double>(tokens(0.101)), 30, 2);  // 90 ms left, 3 ms each
+  EXPECT_EQ(tokens(0.001), kLeastChunkTokens);
+  // A short one takes a part of the time, at its own cost.
+  running.push_back({.prefill_tokens = 20, .arrival = 2});
+  SchedulePlan plan;
+  Schedule(running, BudgetFor(running, 512, 8, 0.101, model), &plan);
+  ASSERT_EQ(plan.size(), 3u);
+  EXPECT_TRUE((plan[1] == ScheduledChunk{2, 20, LogitRows::kLast}));
+  EXPECT_NEAR(static_cast<double>(plan[2].tokens), 23, 2);
+  // Without decodes nothing is held back.
+  running.erase(running.begin());
+  EXPECT_EQ(BudgetFor(running, 512, 8, 0.001, model).chunk_tokens, 512);
+  Schedule(running, BudgetFor(running, 512, 8, 0.001, model), &plan);
+  EXPECT_EQ(plan[0].tokens + plan[1].tokens, 120);
+}
+
+TEST(SchedulerTest, ChunksBesideDecodesGrowAsTheModelLearns) {
+  const std::vector<SequenceView> running = {{.prefill_tokens = 3, .computed_tokens = 3},
+                                             {.prefill_tokens = 5000}};
+  StepTimeModel model;
+  SchedulePlan plan;
+  std::vector<int64_t> chunks;
+  for (int step = 0; step < 20; ++step) {
+    Schedule(running, BudgetFor(running, 512, 8, 0.1, model), &plan);
+    chunks.push_back(plan.back().tokens);
+    model.Observe({.decodes = 1, .prefill_tokens = chunks.back()},
+                  0.02 + 0.001 * static_cast<double>(chunks.back()));
+  }
+  EXPECT_EQ(chunks.front(), kLeastChunkTokens);
+  for (size_t i = 1; i < chunks.size(); ++i) EXPECT_LE(chunks[i], 2 * chunks[i - 1]);
+  EXPECT_NEAR(static_cast<double>(chunks.back()), 80, 4);
+}
+
+TEST(ItlTargetTest, ACrowdThatWaitsGetsMoreOfAStep) {
+  const double usual = (kAutoStretch - 1) * 0.02;
+  EXPECT_DOUBLE_EQ(PrefillSeconds(kAutoItlTarget, 0.02, 0.5, 4, 1), usual);
+  EXPECT_DOUBLE_EQ(PrefillSeconds(kAutoItlTarget, 0.02, 0.5, 4, 4), usual);
+  EXPECT_DOUBLE_EQ(PrefillSeconds(kAutoItlTarget, 0.02, 0.5, 4, 12), 3 * usual);
+  EXPECT_DOUBLE_EQ(PrefillSeconds(0.05, 0.02, 0, 4, 12), 0.03);
+  EXPECT_DOUBLE_EQ(PrefillSeconds(0.05, 0.02, 0.1, 4, 12), 0.05 / 1.2 - 0.02);
+  EXPECT_DOUBLE_EQ(PrefillSeconds(0.01, 0.02, 0, 4, 12), 0);
 }
 
 TEST(SchedulerTest, RandomPlansKeepTheBudgetAndLeaveNobodyOut) {
+  const StepTimeModel model = LearnedModel();
   for (unsigned seed = 1; seed <= 2000; ++seed) {
     SCOPED_TRACE(testing::Message() << "seed " << seed);
     std::mt19937 random(seed);
     std::vector<SequenceView> running(1 + random() % 10);
-    for (SequenceView& view : running) {
-      view.prompt_tokens = 1 + static_cast<int64_t>(random() % 40);
+    for (size_t i = 0; i < running.size(); ++i) {
+      SequenceView& view = running[i];
+      view.prefill_tokens = 1 + static_cast<int64_t>(random() % 40);
       view.computed_tokens = static_cast<int64_t>(random() % 50);
       view.prompt_logits = random() % 4 == 0;
+      if (view.prompt_logits && random() % 2 == 0) {
+        view.logits_from = static_cast<int64_t>(random() % static_cast<unsigned>(view.prefill_tokens));
+      }
+      view.arrival = static_cast<int64_t>((i * 7 + seed) % running.size());
+      view.priority = static_cast<int>(random() % 3);
     }
-    const StepBudget budget = {.chunk_tokens = 1 + static_cast<int64_t>(random() % 30),
-                               .max_logit_rows = static_cast<int64_t>(running.size() + random() % 10)};
+    StepBudget budget = {.chunk_tokens = 1 + static_cast<int64_t>(random() % 30),
+                         .max_logit_rows = static_cast<int64_t>(running.size() + random() % 10)};
+    if (random() % 2 == 0) {
+      budget.prefill_s = 0.001 * static_cast<double>(random() % 40);
+      budget.model = &model;
+    }
     SchedulePlan plan;
     Schedule(running, budget, &plan);
     int64_t prompt_tokens = 0;
@@ -76,40 +199,33 @@ TEST(SchedulerTest, RandomPlansKeepTheBudgetAndLeaveNobodyOut) {
       scheduled[static_cast<size_t>(chunk.sequence)] = true;
       ASSERT_GE(chunk.tokens, 1);
       rows += chunk.logits == LogitRows::kAll ? chunk.tokens : chunk.logits == LogitRows::kLast ? 1 : 0;
-      if (view.computed_tokens >= view.prompt_tokens) {
+      if (view.decodes()) {
         EXPECT_TRUE(chunk.tokens == 1 && chunk.logits == LogitRows::kLast);
         continue;
       }
       prompt_tokens += chunk.tokens;
-      const bool ends = view.computed_tokens + chunk.tokens == view.prompt_tokens;
-      ASSERT_LE(view.computed_tokens + chunk.tokens, view.prompt_tokens);
-      EXPECT_EQ(chunk.logits, view.prompt_logits ? LogitRows::kAll
-                              : ends             ? LogitRows::kLast
-                                                 : LogitRows::kNone);
+      const int64_t end = view.computed_tokens + chunk.tokens;
+      ASSERT_LE(end, view.prefill_tokens);
+      if (view.prompt_logits) {
+        EXPECT_EQ(chunk.logits,
+                  view.computed_tokens >= view.logits_from ? LogitRows::kAll : LogitRows::kNone);
+        EXPECT_TRUE(chunk.logits == LogitRows::kAll || end <= view.logits_from);
+        EXPECT_LE(chunk.tokens, budget.max_logit_rows);
+      } else {
+        EXPECT_EQ(chunk.logits, end == view.prefill_tokens ? LogitRows::kLast : LogitRows::kNone);
+      }
     }
     EXPECT_LE(prompt_tokens, budget.chunk_tokens);
     EXPECT_LE(rows, budget.max_logit_rows);
-    bool first_prompt = true;
+    const auto eldest = std::min_element(running.begin(), running.end(), [](const auto& a, const auto& b) {
+      return std::pair(a.decodes(), a.arrival) < std::pair(b.decodes(), b.arrival);
+    });
     for (size_t i = 0; i < running.size(); ++i) {
-      const bool decodes = running[i].computed_tokens >= running[i].prompt_tokens;
-      if (decodes || first_prompt) {
+      if (running[i].decodes() || &running[i] == &*eldest) {
         EXPECT_TRUE(scheduled[i]) << "sequence " << i << " stands still";
       }
-      if (!decodes) first_prompt = false;
     }
   }
-}
-
-TEST(SchedulerTest, AdmissionNeedsASlotAndTheWholeDemand) {
-  const auto blocks =
-      *BlockManager::Create({.block_size = 4, .kvp = 2, .groups = {{}}, .pages_per_rank = {2, 2}});
-  EXPECT_EQ(Admit(12, 4, *blocks, 1), 0);
-  EXPECT_EQ(Admit(12, 4, *blocks, 0), std::nullopt);
-  EXPECT_EQ(Admit(17, 4, *blocks, 1), std::nullopt);
-  BlockTable table = blocks->Reserve(12, 4, 0);  // two blocks on rank 0, one on rank 1
-  EXPECT_EQ(Admit(5, 4, *blocks, 1), std::nullopt);
-  EXPECT_EQ(Admit(4, 4, *blocks, 1), 1);
-  blocks->Free(table);
 }
 
 }  // namespace

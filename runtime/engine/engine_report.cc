@@ -1,0 +1,98 @@
+#include <algorithm>
+
+#include "runtime/engine/engine_state.h"
+
+namespace longspan {
+namespace {
+
+SequenceSnapshot SnapshotOf(const Sequence& sequence) {
+  return {.id = sequence.id,
+          .priority = sequence.priority,
+          .decoding = sequence.computed_tokens >= sequence.prefill_tokens,
+          .prompt_tokens = sequence.prompt_tokens,
+          .computed_tokens = sequence.computed_tokens,
+          .output_tokens = sequence.output_tokens(),
+          .max_tokens = sequence.max_tokens,
+          .pages_in_use = sequence.blocks.in_use(),
+          .pages_reserved = sequence.blocks.reserved()};
+}
+
+KvRankSnapshot SnapshotOf(const BlockManager& blocks, int rank,
+                          const std::vector<std::unique_ptr<Sequence>>& running) {
+  KvRankSnapshot snapshot;
+  snapshot.capacity = blocks.capacity(rank);
+  snapshot.reserved = blocks.reserved(rank);
+  snapshot.in_use = blocks.in_use(rank);
+  std::vector<RequestId> owners(static_cast<size_t>(snapshot.capacity), 0);  // [pages]
+  double filled = 0;
+  for (const auto& sequence : running) {
+    blocks.ForEachPage(sequence->blocks, rank, [&](int32_t page, double fill) {
+      owners[static_cast<size_t>(page)] = sequence->id;
+      filled += fill;
+    });
+  }
+  if (snapshot.reserved > 0) snapshot.waste_ratio = 1 - filled / static_cast<double>(snapshot.reserved);
+  for (const RequestId owner : owners) {
+    if (snapshot.map.empty() || snapshot.map.back().owner != owner) snapshot.map.push_back({owner, 0});
+    ++snapshot.map.back().pages;
+  }
+  return snapshot;
+}
+
+}  // namespace
+
+EngineSnapshot Engine::Snapshot() const {
+  const State& state = *state_;
+  EngineSnapshot snapshot;
+  static_cast<EngineTotals&>(snapshot) = state.totals;
+  snapshot.waiting = static_cast<int64_t>(state.waiting.size());
+  snapshot.waiting_prompt_tokens = state.waiting.prompt_tokens();
+  for (const auto& sequence : state.running) {
+    snapshot.sequences.push_back(SnapshotOf(*sequence));
+    ++(snapshot.sequences.back().decoding ? snapshot.decoding : snapshot.prefilling);
+    snapshot.prefill_tokens_left +=
+        std::max<int64_t>(0, sequence->prefill_tokens - sequence->computed_tokens);
+  }
+  snapshot.prefill_tokens_per_s = state.prefill_rate.per_second();
+  snapshot.decode_step_s = state.decode_rate.seconds_each();
+  for (int rank = 0; rank < state.blocks->geometry().kvp; ++rank) {
+    snapshot.ranks.push_back(SnapshotOf(*state.blocks, rank, state.running));
+  }
+  return snapshot;
+}
+
+RemainingWork Engine::State::RemainingWorkOf(const Sequence& sequence) const {
+  RemainingWork work;
+  const bool runs = sequence.slot >= 0;
+  const int64_t prefill = runs ? sequence.prefill_tokens : static_cast<int64_t>(sequence.tokens.size());
+  work.prefill_tokens = std::max<int64_t>(0, prefill - sequence.computed_tokens);
+  work.output_tokens = std::max(0.0, output_share * static_cast<double>(sequence.max_tokens) -
+                                         static_cast<double>(sequence.output_tokens()));
+  const std::vector<int64_t> pages =
+      runs ? sequence.blocks.reserved()
+           : KvDemand(blocks->geometry(), sequence.total_tokens(), sequence.chunk_tokens, /*shift=*/0);
+  work.pages = *std::max_element(pages.begin(), pages.end());
+  return work;
+}
+
+double Engine::ExpectedWait(int64_t prompt_tokens) const {
+  const State& state = *state_;
+  const EngineOptions& options = state.options;
+  int64_t requests = static_cast<int64_t>(state.waiting.size());
+  int64_t tokens = state.waiting.prompt_tokens();
+  std::vector<RemainingWork> waiting;  // that must start before there is room
+  for (const Sequence* sequence : state.waiting.Order(state.clock.Now(), state.waiting.size())) {
+    if (requests < options.max_waiting && tokens <= options.max_waiting_tokens - prompt_tokens) break;
+    waiting.push_back(state.RemainingWorkOf(*sequence));
+    --requests;
+    tokens -= sequence->prompt_tokens;
+  }
+  const ServiceRates rates = {state.prefill_rate.per_second(), state.decode_rate.seconds_each()};
+  if (waiting.empty() || rates.prefill_tokens_per_s <= 0 || rates.decode_step_s <= 0) return 0;
+  std::vector<RemainingWork> running;
+  for (const auto& sequence : state.running) running.push_back(state.RemainingWorkOf(*sequence));
+  return ExpectedStart(running, waiting,
+                       {static_cast<int64_t>(state.free_slots.size()), state.blocks->headroom()}, rates);
+}
+
+}  // namespace longspan

@@ -1,0 +1,98 @@
+// What the engine keeps, for the files that implement it: engine.cc runs steps, engine_queue.cc says who
+// runs, engine_report.cc tells about it.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "runtime/engine/engine.h"
+#include "runtime/engine/expected_wait.h"
+#include "runtime/engine/request_check.h"
+#include "runtime/engine/sampler.h"
+#include "runtime/engine/scheduler.h"
+#include "runtime/engine/sequence.h"
+#include "runtime/engine/step_time_model.h"
+#include "runtime/engine/waiting_queue.h"
+
+namespace longspan {
+
+// Amounts over time, of late: each addition makes those before it count a little less.
+class RecentRate {
+ public:
+  void Add(double amount, double seconds) {
+    constexpr double kMemory = 0.95;
+    amount_ = kMemory * amount_ + amount;
+    seconds_ = kMemory * seconds_ + seconds;
+  }
+  double per_second() const { return seconds_ > 0 ? amount_ / seconds_ : 0; }
+  double seconds_each() const { return amount_ > 0 ? seconds_ / amount_ : 0; }
+
+ private:
+  double amount_ = 0, seconds_ = 0;
+};
+
+struct Engine::State {
+  State(EngineOptions engine_options, Executor* step_executor, std::unique_ptr<BlockManager> block_manager);
+
+  int64_t ChunkTokens(bool prompt_logits) const;
+  RequestLimits Limits(int64_t chunk_tokens) const;
+
+  // engine_queue.cc
+  // Ends a request, wherever it is, and frees all it held. Unknown and finished ones are ignored.
+  void End(RequestId id, FinishReason reason);
+  void EndExpired(Clock::Time now);
+  void AdmitWaiting(Clock::Time now);
+  void AnnounceStarts();
+  // Starts a waiting sequence if there is room for it.
+  bool Start(Sequence& sequence, Clock::Time now);
+  // Starts it in place of running ones of lower priority, if that makes room.
+  bool PreemptFor(Sequence& sequence, Clock::Time now);
+  void Preempt(size_t index, Clock::Time now);
+  void Release(Sequence& sequence);  // its slot and KV
+  void Finish(Sequence& sequence, FinishReason reason);
+  void FailAll(const absl::Status& fault);
+
+  // engine.cc
+  void Plan();
+  void BuildBatch();
+  void Deliver(std::span<const float> logits);
+  void DeliverRows(Sequence& sequence, const ScheduledChunk& chunk, std::span<const float> rows);
+  void Generate(Sequence& sequence, std::span<const float> logits);
+  void EraseFinished();
+  void Measure(double seconds);
+
+  // engine_report.cc
+  RemainingWork RemainingWorkOf(const Sequence& sequence) const;
+
+  const EngineOptions options;
+  const Clock& clock;
+  Executor* const executor;
+  const std::unique_ptr<BlockManager> blocks;
+  const RequestLimits limits;
+  const RequestLimits prompt_logits_limits;
+  Sampler sampler;
+
+  WaitingQueue waiting;
+  std::vector<std::unique_ptr<Sequence>> running;  // finished ones leave at the end of the step
+  std::vector<int> free_slots;                     // a stack
+  Clock::Time next_deadline = Clock::Time::max();  // none is earlier
+  // Of the step; kept, so that a step allocates nothing once such a step was seen.
+  std::vector<SequenceView> views;
+  SchedulePlan plan;
+  StepBatch batch;
+  StepWork work;
+  bool usual_work = true;  // no more than one row of logits a sequence
+
+  StepTimeModel step_time;
+  RecentRate prefill_rate;  // tokens over the time of steps with prompts
+  RecentRate decode_rate;   // steps with decodes over their time
+  double output_share = 1;  // of its max_tokens that a request comes to, of late
+  EngineTotals totals;
+
+  RequestId next_id = 1;
+  bool in_step = false;  // listeners are called: nothing may leave `running`
+  absl::Status fault;    // of the step that failed
+};
+
+}  // namespace longspan
