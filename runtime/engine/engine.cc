@@ -55,7 +55,8 @@ Engine::State::State(EngineOptions engine_options, Executor* step_executor,
       limits(Limits(ChunkTokens(false))),
       prompt_logits_limits(Limits(ChunkTokens(true))),
       sampler(options.vocab_size),
-      allowed_tokens(static_cast<size_t>(options.vocab_size + 63) / 64) {
+      allowed_tokens(static_cast<size_t>(options.vocab_size + 63) / 64),
+      pacer(options.itl_target_s, options.chunk_tokens, options.max_logit_rows) {
   // Slot 0 ends on top.
   for (int slot = options.max_sequences - 1; slot >= 0; --slot) free_slots.push_back(slot);
 }
@@ -125,9 +126,7 @@ void Engine::State::Plan() {
                      .arrival = sequence->id,
                      .priority = sequence->priority});
   }
-  Schedule(views,
-           BudgetFor(views, options.chunk_tokens, options.max_logit_rows, options.itl_target_s, step_time),
-           &plan);
+  Schedule(views, pacer.NextBudget(views), &plan);
 }
 
 void Engine::State::BuildBatch() {
@@ -228,11 +227,11 @@ void Engine::State::EraseFinished() {
 void Engine::State::Measure(double seconds) {
   if (seconds <= 0) return;  // the clock is too coarse to tell
   const bool decodes = work.decodes > 0, prefills = work.prefill_tokens > 0;
-  if (decodes && usual_work) step_time.Observe(work, seconds);
+  if (decodes && usual_work) pacer.Observe(work, seconds);
   double prefill_s = prefills ? seconds : 0;
   if (decodes && prefills) {
-    const double added = step_time.PrefillSeconds(work);
-    const double alone = step_time.DecodeSeconds(work);
+    const double added = pacer.model().PrefillSeconds(work);
+    const double alone = pacer.model().DecodeSeconds(work);
     prefill_s = added + alone > 0 ? seconds * added / (added + alone) : 0;
   }
   totals.prefill_tokens_total += work.prefill_tokens;

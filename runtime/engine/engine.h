@@ -41,8 +41,8 @@ struct EngineOptions {
                                 // chunks of prompt_logits requests
   std::vector<int32_t> eos_token_ids;
   uint64_t seed = 0;  // a request that brings no seed is given DeriveSeed(seed, its id), see sampler.h
-  // The gap between two tokens of a running request that chunks of prompts may cause; chunks are sized from
-  // measured times to keep to it.
+  // For the gap between two tokens of a running request: chunks of prompts are sized from measured times to
+  // keep to it. itl_target.h, prefill_pacer.h.
   double itl_target_s = kNoItlTarget;
   // How long smaller requests may start before the first in the queue while there is no room for it.
   double max_overtaken_s = 0;

@@ -8,11 +8,11 @@
 
 #include "runtime/engine/engine.h"
 #include "runtime/engine/expected_wait.h"
+#include "runtime/engine/prefill_pacer.h"
 #include "runtime/engine/request_check.h"
 #include "runtime/engine/sampler.h"
 #include "runtime/engine/scheduler.h"
 #include "runtime/engine/sequence.h"
-#include "runtime/engine/step_time_model.h"
 #include "runtime/engine/waiting_queue.h"
 
 namespace longspan {
@@ -85,7 +85,7 @@ struct Engine::State {
   StepWork work;
   bool usual_work = true;  // no more than one row of logits a sequence
 
-  StepTimeModel step_time;
+  PrefillPacer pacer;
   RecentRate prefill_rate;  // tokens over the time of steps with prompts
   RecentRate decode_rate;   // steps with decodes over their time
   double output_share = 1;  // of its max_tokens that a request comes to, of late

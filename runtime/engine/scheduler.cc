@@ -1,32 +1,27 @@
 #include "runtime/engine/scheduler.h"
 
 #include <algorithm>
-#include <cmath>
 #include <tuple>
 
 #include "kernels/check.h"
-#include "runtime/engine/itl_target.h"
 
 namespace longspan {
 namespace {
 
-constexpr double kShareOfEldest = 0.25;  // of the budget of chunks
-
-int64_t Remaining(const SequenceView& view) { return view.prefill_tokens - view.computed_tokens; }
-
 // The chunk that a prompt would get if it had the whole budget.
 int64_t LongestChunk(const SequenceView& view, const StepBudget& budget) {
   if (budget.prefill_s == std::numeric_limits<double>::infinity()) return budget.chunk_tokens;
+  const int64_t least = std::min(budget.least_tokens, budget.chunk_tokens);
+  if (budget.prefill_s <= 0) return least;
   const double tokens = budget.prefill_s / budget.model->TokenSeconds(view.computed_tokens);
-  if (!(tokens < static_cast<double>(budget.chunk_tokens))) return budget.chunk_tokens;
-  return std::clamp(static_cast<int64_t>(tokens), std::min(budget.least_tokens, budget.chunk_tokens),
-                    budget.chunk_tokens);
+  if (tokens >= static_cast<double>(budget.chunk_tokens)) return budget.chunk_tokens;
+  return std::max(static_cast<int64_t>(tokens), least);
 }
 
 // Cuts the chunk of a prompt to what it may have, and says which logits it needs.
 ScheduledChunk MakeChunk(int32_t sequence, const SequenceView& view, int64_t tokens, int64_t rows,
                          int64_t max_logit_rows) {
-  tokens = std::min(tokens, Remaining(view));
+  tokens = std::min(tokens, view.remaining());
   if (view.prompt_logits) {
     // Its KV is reserved for chunks of max_logit_rows.
     if (view.computed_tokens < view.logits_from) {
@@ -35,7 +30,7 @@ ScheduledChunk MakeChunk(int32_t sequence, const SequenceView& view, int64_t tok
     }
     return {sequence, std::min(tokens, rows), LogitRows::kAll};
   }
-  if (tokens < Remaining(view)) return {sequence, tokens, LogitRows::kNone};
+  if (tokens < view.remaining()) return {sequence, tokens, LogitRows::kNone};
   // Without a row for its logits the last token waits for the next step.
   if (rows == 0) return {sequence, tokens - 1, LogitRows::kNone};
   return {sequence, tokens, LogitRows::kLast};
@@ -44,7 +39,7 @@ ScheduledChunk MakeChunk(int32_t sequence, const SequenceView& view, int64_t tok
 }  // namespace
 
 void Schedule(std::span<const SequenceView> running, const StepBudget& budget, SchedulePlan* plan) {
-  LONGSPAN_CHECK(budget.chunk_tokens >= 1 && budget.max_logit_rows >= static_cast<int64_t>(running.size()));
+  LONGSPAN_CHECK(budget.max_logit_rows >= static_cast<int64_t>(running.size()));
   const auto view_of = [running](const ScheduledChunk& chunk) -> const SequenceView& {
     return running[static_cast<size_t>(chunk.sequence)];
   };
@@ -54,6 +49,10 @@ void Schedule(std::span<const SequenceView> running, const StepBudget& budget, S
     if (!running[i].decodes()) continue;
     plan->push_back({static_cast<int32_t>(i), 1, LogitRows::kLast});
     --rows_left;
+  }
+  if (budget.chunk_tokens == 0) {
+    LONGSPAN_CHECK(!plan->empty());
+    return;
   }
   const auto first_prompt = static_cast<ptrdiff_t>(plan->size());
   int32_t eldest = -1;
@@ -68,14 +67,14 @@ void Schedule(std::span<const SequenceView> running, const StepBudget& budget, S
   std::sort(plan->begin() + first_prompt, plan->end(),
             [&view_of](const ScheduledChunk& a, const ScheduledChunk& b) {
               const SequenceView &x = view_of(a), &y = view_of(b);
-              return std::tuple(-x.priority, Remaining(x), x.arrival) <
-                     std::tuple(-y.priority, Remaining(y), y.arrival);
+              return std::tuple(-x.priority, x.remaining(), x.arrival) <
+                     std::tuple(-y.priority, y.remaining(), y.arrival);
             });
 
   double left = 1;  // of the budget
   const SequenceView& eldest_view = running[static_cast<size_t>(eldest)];
   // What the others leave to the eldest prompt while it has had nothing.
-  double kept = std::min(kShareOfEldest, static_cast<double>(Remaining(eldest_view)) /
+  double kept = std::min(kShareOfEldest, static_cast<double>(eldest_view.remaining()) /
                                              static_cast<double>(LongestChunk(eldest_view, budget)));
   int64_t kept_rows = 1;
   for (auto chunk = plan->begin() + first_prompt; chunk != plan->end(); ++chunk) {
@@ -92,28 +91,6 @@ void Schedule(std::span<const SequenceView> running, const StepBudget& budget, S
     if (chunk->logits == LogitRows::kLast) --rows_left;
   }
   std::erase_if(*plan, [](const ScheduledChunk& chunk) { return chunk.tokens == 0; });
-}
-
-StepBudget BudgetFor(std::span<const SequenceView> running, int64_t chunk_tokens, int64_t max_logit_rows,
-                     double itl_target_s, const StepTimeModel& model) {
-  StepBudget budget = {.chunk_tokens = chunk_tokens, .max_logit_rows = max_logit_rows};
-  StepWork work;
-  int64_t prompts = 0;
-  for (const SequenceView& view : running) {
-    if (view.decodes()) {
-      ++work.decodes;
-      work.decode_context += view.computed_tokens;
-    } else {
-      ++prompts;
-    }
-  }
-  if (work.decodes == 0 || prompts == 0 || itl_target_s == kNoItlTarget) return budget;
-  budget.prefill_s =
-      PrefillSeconds(itl_target_s, model.DecodeSeconds(work), model.noise(), work.decodes, prompts);
-  budget.least_tokens = kLeastChunkTokens;
-  budget.model = &model;
-  budget.chunk_tokens = std::min(chunk_tokens, model.trusted_tokens());
-  return budget;
 }
 
 }  // namespace longspan

@@ -26,16 +26,19 @@ struct SequenceView {
   int priority = 0;
 
   bool decodes() const { return computed_tokens >= prefill_tokens; }
+  int64_t remaining() const { return prefill_tokens - computed_tokens; }
 };
 
 struct StepBudget {
-  int64_t chunk_tokens = 0;    // of prompts
+  int64_t chunk_tokens = 0;    // of prompts; 0 = decodes alone, of which there must be one then
   int64_t max_logit_rows = 0;  // at least the number of running sequences, so that each of them can go on
   // The time that chunks may take, by the model; but a chunk of least_tokens is always within it.
   double prefill_s = std::numeric_limits<double>::infinity();
   int64_t least_tokens = 1;
   const StepTimeModel* model = nullptr;  // needed for a finite prefill_s
 };
+
+inline constexpr double kShareOfEldest = 0.25;  // of the budget of chunks
 
 struct ScheduledChunk {
   int32_t sequence = 0;  // index into the views
@@ -45,14 +48,8 @@ struct ScheduledChunk {
 
 using SchedulePlan = std::vector<ScheduledChunk>;
 
-// Every decoding sequence, and the first of the others to arrive, is in the plan, which is replaced.
+// Every decoding sequence, and unless chunk_tokens is 0 the first of the others to arrive, is in the plan,
+// which is replaced.
 void Schedule(std::span<const SequenceView> running, const StepBudget& budget, SchedulePlan* plan);
-
-// Prompts go on by so many tokens a step, whatever the target: fewer rows are hardly cheaper.
-inline constexpr int64_t kLeastChunkTokens = 16;
-// The budget of a step of `running`, at most chunk_tokens and max_logit_rows. Without decodes chunks are as
-// long as they can be; beside decodes they keep to the target, itl_target.h.
-StepBudget BudgetFor(std::span<const SequenceView> running, int64_t chunk_tokens, int64_t max_logit_rows,
-                     double itl_target_s, const StepTimeModel& model);
 
 }  // namespace longspan

@@ -1,7 +1,6 @@
 #include "runtime/engine/step_time_model.h"
 
 #include <algorithm>
-#include <cmath>
 
 #include "kernels/check.h"
 
@@ -13,8 +12,7 @@ constexpr double kUsualTokens = 16;     // of a chunk beside decodes
 constexpr double kUsualContext = 8192;  // positions
 
 constexpr double kMeasurementError = 0.1;  // standard deviation, relative
-constexpr double kDriftPerStep = 0.01;     // likewise, of a coefficient
-constexpr double kErrorMemory = 0.95;      // share of the old value that a step leaves
+constexpr double kDriftPerStep = 0.005;    // likewise, of a coefficient
 
 }  // namespace
 
@@ -45,8 +43,6 @@ double StepTimeModel::TokenSeconds(int64_t prefix) const {
   return PrefillSeconds({.prefill_tokens = 1, .prefill_prefix = prefix});
 }
 
-double StepTimeModel::noise() const { return std::sqrt(squared_error_); }
-
 void StepTimeModel::Drift() {
   for (size_t i = 0; i < kTerms; ++i) {
     const double square = coefficients_[i] * coefficients_[i];
@@ -64,8 +60,6 @@ void StepTimeModel::Observe(const StepWork& work, double seconds) {
     coefficients_ = {seconds, 0, 0, seconds, 0};
     for (size_t i = 0; i < kTerms; ++i) covariance_[i][i] = seconds * seconds;
   } else {
-    const double relative = (seconds - Predict(features)) / seconds;
-    squared_error_ = kErrorMemory * squared_error_ + (1 - kErrorMemory) * relative * relative;
     Drift();
   }
   Vector gain{};  // covariance * features, then divided by the variance of the prediction's error

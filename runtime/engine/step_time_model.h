@@ -31,10 +31,8 @@ class StepTimeModel {
   // The same for one token whose chunk begins at position `prefix`.
   double TokenSeconds(int64_t prefix) const;
 
-  // Root mean square of the relative errors of late.
-  double noise() const;
-  // The longest chunk to believe the model about: twice the longest that was seen beside decodes.
-  int64_t trusted_tokens() const { return 2 * longest_chunk_; }
+  // The longest chunk to believe the model about: four times the longest that was seen beside decodes.
+  int64_t trusted_tokens() const { return 4 * longest_chunk_; }
 
  private:
   static constexpr int kTerms = 5;
@@ -46,9 +44,8 @@ class StepTimeModel {
 
   Vector coefficients_{};
   std::array<Vector, kTerms> covariance_{};
-  double squared_error_ = 0;  // relative, of late
   int64_t observations_ = 0;
-  int64_t longest_chunk_ = 8;
+  int64_t longest_chunk_ = 4;
 };
 
 }  // namespace longspan

@@ -4,7 +4,6 @@
 #include <random>
 
 #include "gtest/gtest.h"
-#include "runtime/engine/itl_target.h"
 
 namespace longspan {
 namespace {
@@ -116,53 +115,32 @@ TEST(SchedulerTest, BesideDecodesTheTimeOfChunksIsBounded) {
   const StepTimeModel model = LearnedModel();
   std::vector<SequenceView> running = {{.prefill_tokens = 3, .computed_tokens = 3},
                                        {.prefill_tokens = 20100, .computed_tokens = 20000, .arrival = 1}};
-  const auto tokens = [&](double itl_target_s) {
+  const auto plan_for = [&](double prefill_s) {
     SchedulePlan plan;
-    Schedule(running, BudgetFor(running, 512, 8, itl_target_s, model), &plan);
-    return plan.back().tokens;
+    Schedule(running,
+             {.chunk_tokens = 512,
+              .max_logit_rows = 8,
+              .prefill_s = prefill_s,
+              .least_tokens = 5,
+              .model = &model},
+             &plan);
+    return plan;
   };
-  EXPECT_EQ(tokens(kNoItlTarget), 100);
-  EXPECT_NEAR(static_cast<double>(tokens(0.101)), 30, 2);  // 90 ms left, 3 ms each
-  EXPECT_EQ(tokens(0.001), kLeastChunkTokens);
+  EXPECT_EQ(plan_for(1)[1].tokens, 100);
+  EXPECT_NEAR(static_cast<double>(plan_for(0.09)[1].tokens), 30, 2);  // 3 ms each
+  EXPECT_EQ(plan_for(0.001)[1].tokens, 5);
+  EXPECT_EQ(plan_for(0)[1].tokens, 5);
   // A short one takes a part of the time, at its own cost.
   running.push_back({.prefill_tokens = 20, .arrival = 2});
-  SchedulePlan plan;
-  Schedule(running, BudgetFor(running, 512, 8, 0.101, model), &plan);
+  const SchedulePlan plan = plan_for(0.09);
   ASSERT_EQ(plan.size(), 3u);
   EXPECT_TRUE((plan[1] == ScheduledChunk{2, 20, LogitRows::kLast}));
   EXPECT_NEAR(static_cast<double>(plan[2].tokens), 23, 2);
-  // Without decodes nothing is held back.
-  running.erase(running.begin());
-  EXPECT_EQ(BudgetFor(running, 512, 8, 0.001, model).chunk_tokens, 512);
-  Schedule(running, BudgetFor(running, 512, 8, 0.001, model), &plan);
-  EXPECT_EQ(plan[0].tokens + plan[1].tokens, 120);
 }
 
-TEST(SchedulerTest, ChunksBesideDecodesGrowAsTheModelLearns) {
-  const std::vector<SequenceView> running = {{.prefill_tokens = 3, .computed_tokens = 3},
-                                             {.prefill_tokens = 5000}};
-  StepTimeModel model;
-  SchedulePlan plan;
-  std::vector<int64_t> chunks;
-  for (int step = 0; step < 20; ++step) {
-    Schedule(running, BudgetFor(running, 512, 8, 0.1, model), &plan);
-    chunks.push_back(plan.back().tokens);
-    model.Observe({.decodes = 1, .prefill_tokens = chunks.back()},
-                  0.02 + 0.001 * static_cast<double>(chunks.back()));
-  }
-  EXPECT_EQ(chunks.front(), kLeastChunkTokens);
-  for (size_t i = 1; i < chunks.size(); ++i) EXPECT_LE(chunks[i], 2 * chunks[i - 1]);
-  EXPECT_NEAR(static_cast<double>(chunks.back()), 80, 4);
-}
-
-TEST(ItlTargetTest, ACrowdThatWaitsGetsMoreOfAStep) {
-  const double usual = (kAutoStretch - 1) * 0.02;
-  EXPECT_DOUBLE_EQ(PrefillSeconds(kAutoItlTarget, 0.02, 0.5, 4, 1), usual);
-  EXPECT_DOUBLE_EQ(PrefillSeconds(kAutoItlTarget, 0.02, 0.5, 4, 4), usual);
-  EXPECT_DOUBLE_EQ(PrefillSeconds(kAutoItlTarget, 0.02, 0.5, 4, 12), 3 * usual);
-  EXPECT_DOUBLE_EQ(PrefillSeconds(0.05, 0.02, 0, 4, 12), 0.03);
-  EXPECT_DOUBLE_EQ(PrefillSeconds(0.05, 0.02, 0.1, 4, 12), 0.05 / 1.2 - 0.02);
-  EXPECT_DOUBLE_EQ(PrefillSeconds(0.01, 0.02, 0, 4, 12), 0);
+TEST(SchedulerTest, WithoutAChunkDecodesGoOnAlone) {
+  ExpectPlan({{.prefill_tokens = 3, .computed_tokens = 3}, {.prefill_tokens = 20}},
+             {.chunk_tokens = 0, .max_logit_rows = 8}, {{0, 1, LogitRows::kLast}});
 }
 
 TEST(SchedulerTest, RandomPlansKeepTheBudgetAndLeaveNobodyOut) {

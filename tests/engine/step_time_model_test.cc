@@ -45,20 +45,6 @@ TEST(StepTimeModelTest, LearnsWhatStepsCost) {
     EXPECT_NEAR(model.PrefillSeconds(work), added, 0.2 * added) << prefix;
     EXPECT_NEAR(16 * model.TokenSeconds(prefix), model.PrefillSeconds(work), 1e-9);
   }
-  EXPECT_NEAR(model.noise(), machine.noise, 0.03);
-}
-
-// While a long prompt is computed all steps look alike; what the decodes cost in them must not be forgotten.
-TEST(StepTimeModelTest, RemembersWhatDecodesCostAlone) {
-  Machine machine;
-  StepTimeModel model;
-  for (int i = 0; i < 100; ++i) model.Observe(Mixed(4, 0, 0), machine.Run(Mixed(4, 0, 0)));
-  for (int64_t i = 0; i < 1250; ++i) {
-    const StepWork work = Mixed(4, 16, 16 * i);
-    model.Observe(work, machine.Run(work));
-  }
-  const double alone = machine.Exact(Mixed(4, 0, 0));
-  EXPECT_NEAR(model.DecodeSeconds(Mixed(4, 0, 0)), alone, 0.15 * alone);
 }
 
 TEST(StepTimeModelTest, FollowsAMachineThatSlowsDown) {
