@@ -6,8 +6,8 @@
 #include <vector>
 
 #include "kernels/numerics.h"
-#include "runtime/generation/generation.h"
 #include "runtime/engine/group.h"
+#include "runtime/generation/generation.h"
 
 namespace longspan {
 

@@ -14,12 +14,12 @@
 #include "launcher/engine_options.h"
 #include "launcher/exit_status.h"
 #include "launcher/failure.h"
-#include "runtime/generation/generation.h"
 #include "launcher/generation_report.h"
 #include "launcher/interrupts.h"
 #include "launcher/text_files.h"
 #include "runtime/chat/chat_template.h"
 #include "runtime/engine/engine.h"
+#include "runtime/generation/generation.h"
 #include "runtime/tokenizer/tokenizer.h"
 
 namespace longspan {

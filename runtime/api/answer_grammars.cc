@@ -33,8 +33,8 @@ std::string KeyOf(const CompletionCall& call) {
 
 }  // namespace
 
-AnswerGrammars::AnswerGrammars(const Tokenizer* tokenizer, int64_t vocab_size, std::vector<int32_t> eos_token_ids,
-                               ToolCallFormat format)
+AnswerGrammars::AnswerGrammars(const Tokenizer* tokenizer, int64_t vocab_size,
+                               std::vector<int32_t> eos_token_ids, ToolCallFormat format)
     : tokenizer_(tokenizer),
       vocab_size_(vocab_size),
       eos_token_ids_(std::move(eos_token_ids)),
@@ -47,9 +47,11 @@ absl::StatusOr<Grammar::Shared> AnswerGrammars::For(const CompletionCall& call) 
     const std::lock_guard lock(mutex_);
     if (vocabulary_ == nullptr) {
       if (tokenizer_ == nullptr) {
-        return InvalidField("response_format", "this model brings no tokenizer, so its answers cannot be held to a grammar");
+        return InvalidField("response_format",
+                            "this model brings no tokenizer, so its answers cannot be held to a grammar");
       }
-      LONGSPAN_ASSIGN_OR_RETURN(vocabulary_, TokenVocabulary::Create(*tokenizer_, vocab_size_, eos_token_ids_));
+      LONGSPAN_ASSIGN_OR_RETURN(vocabulary_,
+                                TokenVocabulary::Create(*tokenizer_, vocab_size_, eos_token_ids_));
     }
     if (const auto it = grammars_.find(key); it != grammars_.end()) return it->second;
   }
@@ -95,7 +97,8 @@ absl::StatusOr<Grammar::Shared> AnswerGrammars::CompileCalls(const ToolUse& tool
   for (size_t i = 0; i < tools.functions.size(); ++i) {
     const ToolUse::Function& function = tools.functions[i];
     absl::StatusOr<Grammar::Shared> arguments = Grammar::FromJsonSchema(function.parameters);
-    if (!arguments.ok()) return WithParam(arguments.status(), absl::StrCat("tools[", i, "].function.parameters"));
+    if (!arguments.ok())
+      return WithParam(arguments.status(), absl::StrCat("tools[", i, "].function.parameters"));
     std::vector<Grammar::Shared> parts;
     AddText(literals.before, &parts);
     AddText(function.name, &parts);
@@ -109,7 +112,9 @@ absl::StatusOr<Grammar::Shared> AnswerGrammars::CompileCalls(const ToolUse& tool
   return any;
 }
 
-int64_t AnswerGrammars::LeastTokens(const Grammar::Shared& grammar) const { return grammar->LeastTokens(vocabulary_); }
+int64_t AnswerGrammars::LeastTokens(const Grammar::Shared& grammar) const {
+  return grammar->LeastTokens(vocabulary_);
+}
 
 std::unique_ptr<TokenConstraint> AnswerGrammars::NewConstraint(const Grammar::Shared& grammar) const {
   return longspan::NewConstraint(grammar, vocabulary_);

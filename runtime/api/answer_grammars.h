@@ -41,8 +41,8 @@ class AnswerGrammars {
   const std::vector<int32_t> eos_token_ids_;
   const ToolCallFormat format_;
 
-  std::mutex mutex_;  // of the following
-  std::shared_ptr<const TokenVocabulary> vocabulary_;  // made when first needed
+  std::mutex mutex_;                                            // of the following
+  std::shared_ptr<const TokenVocabulary> vocabulary_;           // made when first needed
   absl::flat_hash_map<std::string, Grammar::Shared> grammars_;  // by what they were made of
 };
 

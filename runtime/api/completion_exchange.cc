@@ -179,8 +179,9 @@ absl::Status CompletionExchange::Submit(const CompletionCall& call) {
     if (grammar != nullptr) {
       const int64_t least = model_.grammars->LeastTokens(grammar);
       if (least > *max_tokens) {
-        return InvalidField("max_tokens", absl::StrCat("is too small: the shortest answer that the schema allows takes ", least,
-                                                       " tokens, and ", *max_tokens, " can be generated"));
+        return InvalidField("max_tokens",
+                            absl::StrCat("is too small: the shortest answer that the schema allows takes ",
+                                         least, " tokens, and ", *max_tokens, " can be generated"));
       }
       request.constraint = model_.grammars->NewConstraint(grammar);
     }

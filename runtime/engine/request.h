@@ -33,8 +33,8 @@ class TokenConstraint {
  public:
   virtual ~TokenConstraint() = default;
 
-  // Sets bit id % 64 of allowed[id / 64] for each token that may come next when `tokens_left` (at least 1) can
-  // still be generated, this one included, and clears all others. One token is allowed at least, an
+  // Sets bit id % 64 of allowed[id / 64] for each token that may come next when `tokens_left` (at least 1)
+  // can still be generated, this one included, and clears all others. One token is allowed at least, an
   // end-of-sequence token where the text may end. When the shortest valid ending needs all that is left, only
   // tokens of a shortest ending are allowed. allowed: [(vocab_size + 63) / 64].
   virtual void Allowed(int64_t tokens_left, std::span<uint64_t> allowed) = 0;
@@ -52,7 +52,8 @@ struct Request {
       false;         // deliver the logits of every prompt position (teacher-forced); max_tokens may be 0
   int priority = 0;  // a larger one runs first, and may preempt smaller ones
   std::optional<Clock::Time> deadline = {};  // on the engine's clock; past it the request ends
-  std::unique_ptr<TokenConstraint> constraint = {};  // null: any token; at its end it prevails over ignore_eos
+  std::unique_ptr<TokenConstraint> constraint =
+      {};  // null: any token; at its end it prevails over ignore_eos
 };
 
 // All but the constraint, which belongs to one request.

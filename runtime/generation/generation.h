@@ -12,10 +12,10 @@
 #include <vector>
 
 #include "comm/clock.h"
-#include "runtime/generation/logits_digest.h"
-#include "runtime/generation/stop_text.h"
 #include "runtime/engine/logprobs.h"
 #include "runtime/engine/request.h"
+#include "runtime/generation/logits_digest.h"
+#include "runtime/generation/stop_text.h"
 #include "runtime/tokenizer/tokenizer.h"
 
 namespace longspan {
@@ -23,10 +23,10 @@ namespace longspan {
 struct GenerationOptions {
   std::vector<int32_t> prompt;
   std::vector<std::string> stop;
-  std::vector<int32_t> eos_token_ids;  // not shown; empty when they do not end this request
+  std::vector<int32_t> eos_token_ids;   // not shown; empty when they do not end this request
   std::vector<int32_t> spelled_tokens;  // special tokens whose names are part of the text
-  bool digest = false;                 // costs a pass over the logits of each token
-  std::optional<size_t> logprobs;      // of each token, and of so many of the likeliest; costs the same again
+  bool digest = false;                  // costs a pass over the logits of each token
+  std::optional<size_t> logprobs;  // of each token, and of so many of the likeliest; costs the same again
   // Hears of text as it becomes final, or without a tokenizer of each token's id as text. May be empty.
   std::function<void(std::string_view text)> on_text;
   // Called for each token while the request still holds its KV. May be empty.

@@ -94,8 +94,8 @@ void Matcher::Add(Thread thread, Threads* out) {
   if (automaton_.accepting[static_cast<size_t>(thread.state)]) {
     ended_ = ended_ || thread.frame == kOutermost;
     for (int32_t link = frames_[static_cast<size_t>(thread.frame)].first_link; link >= 0;) {
-      // A copy: adding makes links. The frame gets none, since its rule has read something and so it is not of
-      // this step.
+      // A copy: adding makes links. The frame gets none, since its rule has read something and so it is not
+      // of this step.
       const Link l = links_[static_cast<size_t>(link)];
       link = l.next;
       Add(l.to, out);

@@ -23,8 +23,8 @@ class TrieWalk {
   TrieWalk(const Automaton& automaton, const TokenVocabulary& vocabulary, Matcher* matcher, Threads start)
       : automaton_(automaton), vocabulary_(vocabulary), matcher_(*matcher), threads_(std::move(start)) {}
 
-  // May be run again. take(tokens, distance): tokens that can be read and what is then left. leave(node): the outermost rule
-  // can end where the node does, and tokens go on there.
+  // May be run again. take(tokens, distance): tokens that can be read and what is then left. leave(node): the
+  // outermost rule can end where the node does, and tokens go on there.
   template <typename Take, typename Leave>
   void Run(Node root, const Take& take, const Leave& leave) {
     levels_ = {{vocabulary_.subtree_end(root), 0, matcher_.mark()}};
@@ -38,7 +38,8 @@ class TrieWalk {
         continue;
       }
       const Level level{subtree_end, threads_.size(), matcher_.mark()};
-      const bool ended = matcher_.StepByte(vocabulary_.byte(node), levels_.back().threads_begin, threads_.size(), &threads_);
+      const bool ended =
+          matcher_.StepByte(vocabulary_.byte(node), levels_.back().threads_begin, threads_.size(), &threads_);
       levels_.push_back(level);
       TakeNode(node, ended, take);
       if (ended && subtree_end > node + 1) leave(node);
@@ -115,9 +116,9 @@ class TrieWalk {
 // What tokens do from a state, inside its rule.
 struct TokenMasks::StateMask {
   struct Set {
-    int64_t distance;              // to the end of the rule, after the token
-    std::vector<int32_t> tokens;   // few of them; or
-    std::vector<uint64_t> bits;    // a bit for each token of the vocabulary
+    int64_t distance;             // to the end of the rule, after the token
+    std::vector<int32_t> tokens;  // few of them; or
+    std::vector<uint64_t> bits;   // a bit for each token of the vocabulary
   };
   std::vector<Set> sets;     // nearest first
   std::vector<Node> leaves;  // where the rule can end in the middle of tokens

@@ -13,13 +13,15 @@ TEST(ApiKeysTest, AllowsTheKeysOfTheHashes) {
   ASSERT_TRUE(keys.ok()) << keys.status();
   EXPECT_TRUE(keys->Allows("Bearer secret"));
   EXPECT_TRUE(keys->Allows("bearer secret"));
-  for (const char* wrong : {"", "secret", "Bearer", "Bearer ", "Bearer secre", "Bearer secrets", "Basic secret", kHash}) {
+  for (const char* wrong :
+       {"", "secret", "Bearer", "Bearer ", "Bearer secre", "Bearer secrets", "Basic secret", kHash}) {
     EXPECT_FALSE(keys->Allows(wrong)) << wrong;
   }
 }
 
 TEST(ApiKeysTest, ErrorsNameTheLineAndNotWhatItHolds) {
-  for (const char* text : {"secret", "2bb80d", "zzb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b"}) {
+  for (const char* text :
+       {"secret", "2bb80d", "zzb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b"}) {
     const auto keys = ApiKeys::Parse(std::string("\n") + text, "F");
     ASSERT_FALSE(keys.ok());
     EXPECT_EQ(keys.status().message().find("F:2: "), 0);

@@ -162,8 +162,8 @@ TEST_F(HttpServerTest, LongBodiesComeWhole) {
   Start();
   Client client(server_->port());
   const std::string body(3 << 20, 'x');
-  client.Send("POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: " + std::to_string(body.size()) +
-              "\r\n\r\n");
+  client.Send("POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: " +
+              std::to_string(body.size()) + "\r\n\r\n");
   EXPECT_EQ(client.ReadUntil("\r\n\r\n"), "HTTP/1.1 100 Continue\r\n\r\n");
   client.Send(body);
   EXPECT_NE(client.ReadUntil("3145728").find("HTTP/1.1 200 OK"), std::string::npos);
