@@ -1,5 +1,6 @@
 #include "runtime/api/completion_exchange.h"
 
+#include <algorithm>
 #include <chrono>
 #include <ctime>
 #include <utility>
@@ -44,6 +45,7 @@ class CompletionExchange::Choice final : public LoopListener {
         index_(index),
         prompt_(prompt),
         logprobs_(call.logprobs),
+        ends_(call.ignore_eos ? std::vector<int32_t>() : exchange_->model_.eos_token_ids),
         generation_(OptionsOf(call), exchange_->model_.tokenizer, exchange_->clock_) {}
 
   void OnStart() override {
@@ -73,8 +75,11 @@ class CompletionExchange::Choice final : public LoopListener {
     const bool goes_on = generation_.OnToken(token);
     const std::lock_guard lock(exchange_->mutex_);
     News& news = exchange_->news_[index_];
-    news.tokens.push_back(token);
-    if (generation_.logprobs()) news.logprobs.push_back(generation_.logprobs()->back());
+    // What ends a text is no part of it, as in OpenAI's API.
+    if (std::find(ends_.begin(), ends_.end(), token) == ends_.end()) {
+      news.tokens.push_back(token);
+      if (generation_.logprobs()) news.logprobs.push_back(generation_.logprobs()->back());
+    }
     news.text += std::exchange(text_, "");
     ++exchange_->completion_tokens_;
     if (!exchange_->first_token_) {
@@ -104,7 +109,7 @@ class CompletionExchange::Choice final : public LoopListener {
   GenerationOptions OptionsOf(const CompletionCall& call) {
     GenerationOptions options;
     options.stop = call.stop;
-    if (!call.ignore_eos) options.eos_token_ids = exchange_->model_.eos_token_ids;
+    options.eos_token_ids = ends_;
     if (call.logprobs) options.logprobs = static_cast<size_t>(*call.logprobs);
     if (call.tools.choice != ToolUse::Choice::kNone && exchange_->model_.tokenizer != nullptr) {
       options.spelled_tokens =
@@ -118,6 +123,7 @@ class CompletionExchange::Choice final : public LoopListener {
   const size_t index_;
   const std::vector<int32_t>& prompt_;  // the exchange's
   const std::optional<int64_t> logprobs_;
+  const std::vector<int32_t> ends_;
   std::string text_;  // of the token that is being taken
   Generation generation_;
   std::optional<Clock::Time> last_token_;
