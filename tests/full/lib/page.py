@@ -1,0 +1,207 @@
+"""usage: page.py URL KEY BROWSER FOLDER
+
+Uses the page at URL, whose server asks for KEY, in a headless BROWSER, and leaves screenshots in FOLDER: it asks for the
+key; an answer streams, meanwhile the gauges move and the map has the colour of the request; an answer can be stopped;
+errors are the server's words; answers are text, never markup; every state of the server is told; a hidden tab asks
+nothing; nothing comes from outside; the console stays clean; nothing is wider than a phone. Exit status 1 when not so.
+"""
+import json
+import pathlib
+import re
+import sys
+import time
+
+from playwright.sync_api import sync_playwright
+
+LONGEST_S = 120
+PROMPT = "Write a long story about a bridge, an engineer and a storm. Tell of every day of a whole year."
+
+# Pixels of the first map that have the colour of the first request in the table.
+OWNED = """() => {
+  const key = document.querySelector('#requests .key');
+  if (!key) return 0;
+  const probe = new OffscreenCanvas(1, 1).getContext('2d');
+  probe.fillStyle = getComputedStyle(key).backgroundColor;
+  probe.fillRect(0, 0, 1, 1);
+  const [red, green, blue] = probe.getImageData(0, 0, 1, 1).data;
+  const map = document.querySelector('#maps canvas'), {data} = map.getContext('2d').getImageData(0, 0, map.width, map.height);
+  let owned = 0;
+  for (let i = 0; i < data.length; i += 4) owned += data[i] === red && data[i + 1] === green && data[i + 2] === blue;
+  return owned;
+}"""
+
+
+def check(condition, what):
+    if not condition:
+        print(f"FAILED: {what}")
+        sys.exit(1)
+    print(what, flush=True)
+
+
+class Page:
+    """The page, what its console said, and whom it asked."""
+
+    def __init__(self, browser, url, folder):
+        self.url, self.folder = url, folder
+        self.tab = browser.new_page(viewport={"width": 1280, "height": 900}, color_scheme="light")
+        self.tab.set_default_timeout(LONGEST_S * 1000)
+        self.errors, self.requests = [], []
+        self.tab.on("console", lambda message: message.type in ("error", "warning") and self.errors.append(message.text))
+        self.tab.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.tab.on("request", lambda request: self.requests.append(request.url))
+
+    def text(self, name):
+        return self.tab.locator(f"#{name}").inner_text()
+
+    def wait(self, condition):
+        """Until that JavaScript expression holds."""
+        self.tab.wait_for_function(condition)
+
+    def wait_text(self, name, pattern):
+        self.wait(f"() => new RegExp({json.dumps(pattern)}).test(document.getElementById('{name}').innerText)")
+
+    def ask(self, prompt, kind="Chat", max_tokens=400):
+        self.tab.get_by_label(kind).check(force=True)
+        self.tab.get_by_label("Max tokens").fill(str(max_tokens))
+        self.tab.get_by_label("Temperature").fill("0")
+        self.tab.get_by_label("Prompt", exact=True).fill(prompt)
+        self.tab.get_by_label("Prompt", exact=True).press("Control+Enter")
+
+    def screenshot(self, name):
+        self.tab.screenshot(path=self.folder / f"{name}.png", full_page=True)
+
+    def check_console(self, what):
+        check(not self.errors, f"no errors in the console {what}{': ' if self.errors else ''}{'; '.join(self.errors)}")
+
+
+def unlock(page, key):
+    page.tab.goto(page.url)
+    page.wait_text("state", "^ready$")
+    page.tab.get_by_label("This server asks for an API key").fill("wrong")
+    page.tab.get_by_role("button", name="Use it").click()
+    page.wait_text("refusal", "key")
+    page.tab.get_by_label("This server asks for an API key").fill(key)
+    page.tab.get_by_role("button", name="Use it").click()
+    page.wait_text("running", r"^\d")
+    check(page.tab.locator("#locked").is_hidden(), "a key unlocks the page")
+    check(all("401" in error for error in page.errors), "the console tells of refused keys only")
+    page.errors.clear()
+
+
+def watch_answer(page):
+    page.ask(PROMPT)
+    lengths, running, owned, rows = set(), set(), 0, 0
+    page.wait("() => document.getElementById('answer').innerText.length > 30")
+    while page.tab.locator("#stop").is_enabled():
+        lengths.add(len(page.text("answer")))
+        running.add(page.text("running"))
+        rows = max(rows, page.tab.locator("#requests .key").count())
+        owned = max(owned, page.tab.evaluate(OWNED))
+        if owned and not (page.folder / "light.png").exists():
+            page.screenshot("light")
+            page.tab.emulate_media(color_scheme="dark")
+            time.sleep(1.2)  # the map follows with the next poll
+            page.screenshot("dark")
+            page.tab.emulate_media(color_scheme="light")
+        time.sleep(0.1)
+    numbers = page.text("numbers")
+    check(len(lengths) > 5, f"the answer grows: {len(lengths)} lengths seen, {max(lengths)} characters in the end")
+    check("1" in running and rows == 1, f"running requests seen: {sorted(running)}, rows of the table: {rows}")
+    check(owned > 10, f"the map has {owned} pixels of the request's colour")
+    check(re.fullmatch(r"first token after [\d.]+ m?s · [\d.,]+ tokens/s · [\d,]+ tokens · (complete|ended at max tokens)", numbers),
+          f"figures of the answer: {numbers}")
+    page.wait_text("running", "^0$")
+    page.wait_text("requests", "^None")
+    for gauge in ("ttft", "itl"):
+        check(re.fullmatch(r"[\d.]+ m?s", page.text(gauge)), f"{gauge}: {page.text(gauge)}, {page.text(gauge + '-more')}")
+    check(page.text("decode") != "0.0tokens/s", f"generated: {page.text('decode')}".replace("\n", " "))
+    check(re.match(r"[\d.]+ MiB$", page.text("headroom")), f"headroom: {page.text('headroom')}, {page.text('headroom-more')}")
+    check(page.tab.locator("#maps canvas").count() == 2, "a map for each of two ranks")
+
+
+def stop_answer(page):
+    page.ask(PROMPT, "Completion", 2000)
+    page.wait("() => document.getElementById('answer').innerText.length > 30")
+    page.tab.get_by_role("button", name="Stop").click()
+    page.wait_text("numbers", "stopped$")
+    page.wait_text("running", "^0$")
+    check(not page.text("problem"), "an answer can be stopped")
+
+
+def read_errors(page):
+    page.ask("Hello", max_tokens=100_000_000)
+    page.wait_text("problem", ".")
+    check("100000000" in page.text("problem").replace(",", ""), f"the server's words: {page.text('problem')}")
+    page.errors.clear()
+
+
+def read_markup(page):
+    markup = "<img src=x onerror=alert(1)>&amp;"
+    chunks = [{"choices": [{"index": 0, "delta": {"content": piece}}]} for piece in (markup[:7], markup[7:])]
+    body = "".join(f"data: {json.dumps(chunk)}\n\n" for chunk in chunks) + "data: [DONE]\n\n"
+    page.tab.route("**/v1/chat/completions", lambda route: route.fulfill(content_type="text/event-stream", body=body))
+    page.ask("Hello")
+    page.wait("() => document.getElementById('send').disabled === false && document.getElementById('answer').innerText.length > 10")
+    check(page.text("answer") == markup, "an answer with markup is shown as text")
+    page.tab.unroute("**/v1/chat/completions")
+
+
+def read_states(page):
+    for health, words in (({"status": "loading", "progress": 0.42}, "42 %"), ({"status": "draining"}, "shutting down"),
+                          ({"status": "failed", "reason": "rank 1 on <b>node-2</b> does not answer"}, "rank 1 on <b>node-2</b>"), (None, "reached")):
+        page.tab.route("**/health", lambda route, health=health: route.abort() if health is None else
+                       route.fulfill(status=503, json={**health, "model": "m"}))
+        name = health["status"] if health else "unreachable"
+        page.wait_text("state", f"^{name}$")
+        check(words in page.text("banner") and page.tab.locator("#send").is_disabled(), f"{name}: {page.text('banner')}")
+        page.screenshot(name)
+        page.tab.unroute("**/health")
+    page.wait_text("state", "^ready$")
+    check(page.tab.locator("#banner").is_hidden(), "ready again")
+    page.errors.clear()
+
+
+def hide(page):
+    def set_hidden(hidden):
+        page.tab.evaluate("hidden => { Object.defineProperty(document, 'hidden', {value: hidden, configurable: true});"
+                          "document.dispatchEvent(new Event('visibilitychange')); }", hidden)
+    set_hidden(True)
+    page.tab.wait_for_timeout(1500)  # what was on its way
+    before = len(page.requests)
+    page.tab.wait_for_timeout(2500)
+    check(len(page.requests) == before, "a hidden tab asks nothing")
+    with page.tab.expect_request("**/v1/cluster"):
+        set_hidden(False)
+
+
+def main():
+    url, key, executable, folder = sys.argv[1:]
+    folder = pathlib.Path(folder)
+    for old in folder.glob("*.png"):
+        old.unlink()
+    with sync_playwright() as library:
+        # The sandbox needs rights that containers and root lack; the pages are our own.
+        browser = library.chromium.launch(executable_path=executable, args=["--no-sandbox"])
+        page = Page(browser, url, folder)
+        unlock(page, key)
+        watch_answer(page)
+        stop_answer(page)
+        page.check_console("while answers came")
+        read_errors(page)
+        read_markup(page)
+        page.check_console("after an answer with markup")
+        read_states(page)
+        hide(page)
+        page.tab.set_viewport_size({"width": 390, "height": 844})
+        page.tab.wait_for_timeout(1200)
+        page.screenshot("phone")
+        widest = page.tab.evaluate("document.documentElement.scrollWidth")
+        check(widest <= 390, f"{widest} pixels wide on a phone of 390")
+        page.check_console("in the end")
+        outside = [asked for asked in page.requests if not asked.startswith((url, "data:"))]
+        check(not outside, f"nothing asked outside{': ' if outside else ''}{', '.join(outside)}")
+        browser.close()
+    print(f"screenshots: {folder}")
+
+
+main()
