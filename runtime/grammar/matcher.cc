@@ -11,9 +11,9 @@ Matcher::Matcher(const Automaton& automaton, const Completions& completions)
       frames_{{.rule = -1, .depth = 0, .distance = 0, .first_link = -1}},
       visited_in_(static_cast<size_t>(automaton.num_states()), 0) {}
 
-bool Matcher::Start(StateId state, Threads* out) {
+bool Matcher::Start(Thread thread, Threads* out) {
   BeginStep();
-  Add({state, kOutermost}, out);
+  Add(thread, out);
   return EndStep();
 }
 
@@ -101,10 +101,10 @@ void Matcher::Add(Thread thread, Threads* out) {
       Add(l.to, out);
     }
   }
-  if (!automaton_.bytes.of(thread.state).empty() || !automaton_.specials.of(thread.state).empty()) {
-    out->push_back(thread);
-  }
-  for (const CallEdge& call : automaton_.calls.of(thread.state)) Call(thread, call, out);
+  const bool reads = !automaton_.bytes.of(thread.state).empty() || !automaton_.specials.of(thread.state).empty();
+  const std::span<const CallEdge> calls = automaton_.calls.of(thread.state);
+  if (reads || (!thread.called && !calls.empty())) out->push_back(thread);
+  for (const CallEdge& call : calls) Call(thread, call, out);
 }
 
 void Matcher::Call(Thread caller, const CallEdge& call, Threads* out) {
@@ -131,7 +131,7 @@ void Matcher::Call(Thread caller, const CallEdge& call, Threads* out) {
   f.first_link = static_cast<int32_t>(links_.size() - 1);
   f.distance = std::min(f.distance, Distance(after));
   if (is_new) {
-    Add({call.rule, static_cast<int32_t>(frame)}, out);
+    Add({call.rule, static_cast<int32_t>(frame), /*called=*/true}, out);
   } else {
     shares_frames_ = true;
   }

@@ -19,7 +19,7 @@
 namespace longspan {
 namespace {
 
-constexpr int64_t kMostStates = 5000;   // of one pattern
+constexpr int64_t kMostStates = 50'000;  // of one pattern
 constexpr int kMostRepetitions = 1000;  // in {m,n}
 constexpr int kMostNested = 50;         // groups
 constexpr uint32_t kLastCode = 0x10FFFF;
@@ -307,7 +307,7 @@ class PatternReader {
 // edges only.
 absl::Status AddDeterministic(const Automaton& nfa, StateId from, StateId to, AutomatonBuilder* builder) {
   using Subset = std::vector<StateId>;  // sorted
-  constexpr size_t kMostWork = 5'000'000;
+  constexpr size_t kMostWork = 20'000'000;
   std::map<Subset, StateId> states;
   std::vector<const Subset*> pending;
   const auto state_of = [&](Subset subset) {
