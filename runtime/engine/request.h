@@ -29,8 +29,8 @@ class TokenConstraint {
  public:
   virtual ~TokenConstraint() = default;
 
-  // Sets bit id % 64 of allowed[id / 64] for each token that may come next when `tokens_left` (at least 1) can
-  // still be generated, this one included, and clears all others. One token is allowed at least, an
+  // Sets bit id % 64 of allowed[id / 64] for each token that may come next when `tokens_left` (at least 1)
+  // can still be generated, this one included, and clears all others. One token is allowed at least, an
   // end-of-sequence token where the text may end. When the shortest valid ending needs all that is left, only
   // tokens of a shortest ending are allowed. allowed: [(vocab_size + 63) / 64].
   virtual void Allowed(int64_t tokens_left, std::span<uint64_t> allowed) = 0;

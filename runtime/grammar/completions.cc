@@ -6,8 +6,8 @@
 
 namespace longspan {
 
-// The fewest bytes from each state to the end of its rule: Dijkstra's algorithm, with edges that cost what a rule costs
-// (Knuth, A generalization of Dijkstra's algorithm, 1977).
+// The fewest bytes from each state to the end of its rule: Dijkstra's algorithm, with edges that cost what a
+// rule costs (Knuth, A generalization of Dijkstra's algorithm, 1977).
 struct Completions::Search {
   struct Use {  // an edge that a state is part of
     StateId from;

@@ -1,10 +1,9 @@
 // What it takes to get from a state of an automaton to the end of its rule.
 //
 // Of the completions of a state one of the fewest bytes is chosen, always the same one, such that each next
-// state's is the rest of it. It is spelled in the fewest tokens that do not cross from one rule to another, so
-// the number of tokens is no lower bound, but one that real tokens always reach: from a state that takes n > 0
-// tokens there is a token after which n - 1 are left.
-// Threads: immutable.
+// state's is the rest of it. It is spelled in the fewest tokens that do not cross from one rule to another,
+// so the number of tokens is no lower bound, but one that real tokens always reach: from a state that takes n
+// > 0 tokens there is a token after which n - 1 are left. Threads: immutable.
 #pragma once
 
 #include <array>

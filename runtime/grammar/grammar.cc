@@ -32,7 +32,8 @@ class GrammarConstraint : public TokenConstraint {
     };
     int64_t distance = can_end_ ? 0 : std::numeric_limits<int64_t>::max() - 1;
     for (const Matcher::Thread& thread : threads_) distance = std::min(distance, matcher_.Distance(thread));
-    if (can_end_) std::for_each(masks_->vocabulary().end_ids().begin(), masks_->vocabulary().end_ids().end(), allow);
+    if (can_end_)
+      std::for_each(masks_->vocabulary().end_ids().begin(), masks_->vocabulary().end_ids().end(), allow);
     // After the next token, with one kept for the end of the sequence. Too few tokens left: the shortest way.
     const int64_t most_distance = std::max(tokens_left, distance + 1) - 2;
     masks_->Allow(&matcher_, threads_, most_distance, allowed);
@@ -54,7 +55,8 @@ class GrammarConstraint : public TokenConstraint {
       });
       LONGSPAN_CHECK(spelled != spellings.end());
       Step([&](Matcher::Threads* threads) {
-        return matcher_.StepSpecial(static_cast<int32_t>(spelled - spellings.begin()), 0, threads->size(), threads);
+        return matcher_.StepSpecial(static_cast<int32_t>(spelled - spellings.begin()), 0, threads->size(),
+                                    threads);
       });
     }
     for (const char byte : bytes) {

@@ -24,7 +24,8 @@ struct Digits {
   auto operator<=>(const Digits&) const = default;
 };
 
-// Numbers without a sign between two bounds, as an automaton whose states are what matters of the digits read.
+// Numbers without a sign between two bounds, as an automaton whose states are what matters of the digits
+// read.
 class Magnitudes {
  public:
   Magnitudes(NumberBound least, NumberBound most, const NumberLimits& limits, StateId to,
@@ -177,8 +178,7 @@ void AddJsonNumber(const NumberLimits& limits, StateId from, StateId to, Automat
     return bound.value.whole.size() > kMostNumberDigits ? largest : bound;
   };
   if (!limits.most || !limits.most->value.negative) {
-    const NumberBound least =
-        limits.least && !limits.least->value.negative ? *limits.least : NumberBound{};
+    const NumberBound least = limits.least && !limits.least->value.negative ? *limits.least : NumberBound{};
     Magnitudes(least, limits.most ? magnitude(*limits.most) : largest, limits, to, builder).AddFrom(from);
   }
   if (!limits.least || limits.least->value.negative) {

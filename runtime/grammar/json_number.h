@@ -1,7 +1,7 @@
 // Numbers of JSON between bounds.
 //
-// They have 15 digits at most, so that each is another double and reads back as it was written. An exponent is
-// allowed only where no bound and no divisor is given; then it has two digits at most.
+// They have 15 digits at most, so that each is another double and reads back as it was written. An exponent
+// is allowed only where no bound and no divisor is given; then it has two digits at most.
 #pragma once
 
 #include <cstdint>

@@ -92,8 +92,8 @@ StateId JsonRules::StringBut(std::vector<std::string> names) {
     builder_.AddCall(free, character, free);
     builder_.SetPlainNext(free, free);
     builder_.AddBytes(free, '"', '"', to);
-    // A trie of the names' beginnings in plain ASCII. Inside it there are no escapes, which could spell a name in
-    // another way, and no other characters where a name goes on with one.
+    // A trie of the names' beginnings in plain ASCII. Inside it there are no escapes, which could spell a
+    // name in another way, and no other characters where a name goes on with one.
     struct Node {
       std::map<uint8_t, size_t> next;
       bool is_name = false;
@@ -136,9 +136,9 @@ StateId JsonRules::Value() {
   return Rule("value", [this](StateId from, StateId to) {
     AddObject(from, to);
     builder_.AddCall(from, String(), to);
-    builder_.AddCall(from, Rule("number", [this](StateId start, StateId end) {
-                       AddJsonNumber({}, start, end, &builder_);
-                     }), to);
+    builder_.AddCall(
+        from,
+        Rule("number", [this](StateId start, StateId end) { AddJsonNumber({}, start, end, &builder_); }), to);
     for (const char* name : {"true", "false", "null"}) builder_.AddText(from, name, to);
     const StateId open = builder_.AddState(), item = builder_.AddState(), after = builder_.AddState();
     builder_.AddText(from, "[", open);

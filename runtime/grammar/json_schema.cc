@@ -27,16 +27,16 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr int kMostNested = 64;       // schemas in schemas
-constexpr int kMostNestedJson = 256;  // objects and lists of the schema's own text
+constexpr int kMostNested = 64;                         // schemas in schemas
+constexpr int kMostNestedJson = 256;                    // objects and lists of the schema's own text
 constexpr int kMostRequired = Matcher::kMostDepth / 2;  // leaves room for what a schema is made part of
 constexpr int64_t kMostCount = 100'000;
 constexpr int64_t kMostDivisor = 1000;
 
 // Keywords that do not restrict the text.
 constexpr std::array<std::string_view, 14> kAnnotations = {
-    "$comment", "$defs",      "$id",     "$schema",  "default",  "definitions", "deprecated",
-    "description", "example", "examples", "readOnly", "title", "writeOnly", "$anchor"};
+    "$comment",    "$defs",   "$id",      "$schema",  "default", "definitions", "deprecated",
+    "description", "example", "examples", "readOnly", "title",   "writeOnly",   "$anchor"};
 
 struct TypeKeywords {
   std::string_view type;
@@ -68,8 +68,8 @@ std::string Shortened(const Json& json) {
 
 bool IsDeeperThan(const Json& json, int depth) {
   if (!json.is_structured()) return false;
-  return depth == 0 ||
-         std::any_of(json.begin(), json.end(), [&](const Json& part) { return IsDeeperThan(part, depth - 1); });
+  return depth == 0 || std::any_of(json.begin(), json.end(),
+                                   [&](const Json& part) { return IsDeeperThan(part, depth - 1); });
 }
 
 bool HasType(const Json& value, std::string_view type) {
@@ -80,7 +80,8 @@ bool HasType(const Json& value, std::string_view type) {
   if (type == "null") return value.is_null();
   if (type == "number") return value.is_number();
   return value.is_number_integer() ||
-         (value.is_number() && ParseDecimal(Dump(value)).fraction.find_first_not_of('0') == std::string::npos);
+         (value.is_number() &&
+          ParseDecimal(Dump(value)).fraction.find_first_not_of('0') == std::string::npos);
 }
 
 class SchemaCompiler {
@@ -163,8 +164,9 @@ class SchemaCompiler {
         return std::any_of(type.keywords.begin(), type.keywords.end(), is_keyword);
       });
       if (known || keyword == "type") {
-        return Invalid(path, "\"", keyword, "\" is not supported beside ",
-                       supported[0] == "type" ? "this \"type\"" : absl::StrCat("\"", std::string(supported[0]), "\""));
+        return Invalid(
+            path, "\"", keyword, "\" is not supported beside ",
+            supported[0] == "type" ? "this \"type\"" : absl::StrCat("\"", std::string(supported[0]), "\""));
       }
       return Invalid(path, "\"", keyword, "\" is not supported",
                      keyword == "oneOf" ? "; where its schemas exclude each other use \"anyOf\"" : "");
@@ -185,7 +187,8 @@ class SchemaCompiler {
           return Invalid(path, "\"type\" is ", Shortened(name),
                          "; it is object, array, string, number, integer, boolean, null, or a list of these");
         }
-        const bool is_number = known->type == "integer" && std::find(list.begin(), list.end(), "number") != list.end();
+        const bool is_number =
+            known->type == "integer" && std::find(list.begin(), list.end(), "number") != list.end();
         if (!is_number) types.emplace_back(known->type);
       }
       if (types.empty()) return Invalid(path, "\"type\" is an empty list");
@@ -203,7 +206,8 @@ class SchemaCompiler {
   absl::Status AddReference(const Json& schema, const std::string& path, StateId from, StateId to) {
     LONGSPAN_RETURN_IF_ERROR(CheckKeywords(schema, path, std::array<std::string_view, 1>{"$ref"}));
     const Json& reference = schema["$ref"];
-    if (!reference.is_string()) return Invalid(path, "\"$ref\" is ", Shortened(reference), "; it is a string");
+    if (!reference.is_string())
+      return Invalid(path, "\"$ref\" is ", Shortened(reference), "; it is a string");
     LONGSPAN_ASSIGN_OR_RETURN(const StateId rule, RuleOfReference(reference.get<std::string>(), path));
     builder_.AddCall(from, rule, to);
     return absl::OkStatus();
@@ -276,12 +280,13 @@ class SchemaCompiler {
     }
     std::vector<std::string> texts;
     for (const Json& value : values) {
-      const bool has_type = types.empty() || std::any_of(types.begin(), types.end(), [&](const std::string& type) {
-                              return HasType(value, type);
-                            });
+      const bool has_type =
+          types.empty() || std::any_of(types.begin(), types.end(),
+                                       [&](const std::string& type) { return HasType(value, type); });
       if (has_type && (!schema.contains("const") || value == schema["const"])) texts.push_back(Dump(value));
     }
-    if (texts.empty()) return Invalid(path, "no value of \"", is_enum ? "enum" : "const", "\" satisfies the rest");
+    if (texts.empty())
+      return Invalid(path, "no value of \"", is_enum ? "enum" : "const", "\" satisfies the rest");
     builder_.AddTexts(from, std::move(texts), to);
     return absl::OkStatus();
   }
@@ -295,8 +300,8 @@ class SchemaCompiler {
       const double value = found->get<double>();
       if (value >= 0 && value <= static_cast<double>(kMostCount)) return static_cast<int64_t>(value);
     }
-    return Invalid(path, "\"", std::string(keyword), "\" is ", Shortened(*found), "; a whole number from 0 to ",
-                   kMostCount, " is supported");
+    return Invalid(path, "\"", std::string(keyword), "\" is ", Shortened(*found),
+                   "; a whole number from 0 to ", kMostCount, " is supported");
   }
 
   absl::Status AddString(const Json& schema, const std::string& path, StateId from, StateId to) {
@@ -314,17 +319,19 @@ class SchemaCompiler {
                      has_format && has_pattern ? "\"format\"" : "\"minLength\" and \"maxLength\"");
     }
     const Json& value = schema[keyword];
-    if (!value.is_string()) return Invalid(path, "\"", keyword, "\" is ", Shortened(value), "; it is a string");
+    if (!value.is_string())
+      return Invalid(path, "\"", keyword, "\" is ", Shortened(value), "; it is a string");
     const std::string text = value.get<std::string>();
     const std::string_view pattern = has_pattern ? std::string_view(text) : PatternOfFormat(text);
     if (has_format && pattern.empty()) {
-      return Invalid(path, "\"format\" is \"", text,
-                     "\"; date, date-time, duration, email, hostname, ipv4, ipv6, time, uri and uuid are supported");
+      return Invalid(
+          path, "\"format\" is \"", text,
+          "\"; date, date-time, duration, email, hostname, ipv4, ipv6, time, uri and uuid are supported");
     }
     absl::Status status;
-    const StateId rule = rules_.Rule(absl::StrCat("pattern ", std::string(pattern)), [&](StateId start, StateId end) {
-      status = AddPattern(pattern, start, end, &builder_);
-    });
+    const StateId rule =
+        rules_.Rule(absl::StrCat("pattern ", std::string(pattern)),
+                    [&](StateId start, StateId end) { status = AddPattern(pattern, start, end, &builder_); });
     if (!status.ok()) {
       return Invalid(path, "\"pattern\" is \"", text, "\": ", std::string(status.message()));
     }
@@ -332,7 +339,8 @@ class SchemaCompiler {
     return absl::OkStatus();
   }
 
-  absl::Status AddNumber(bool integer, const Json& schema, const std::string& path, StateId from, StateId to) {
+  absl::Status AddNumber(bool integer, const Json& schema, const std::string& path, StateId from,
+                         StateId to) {
     NumberLimits limits;
     limits.integer = integer;
     std::string key = integer ? "integer" : "number";
@@ -365,15 +373,16 @@ class SchemaCompiler {
       const double value = divisor->is_number() ? divisor->get<double>() : 0;
       limits.multiple_of = value >= 1 && value <= kMostDivisor ? static_cast<int64_t>(value) : 0;
       if (static_cast<double>(limits.multiple_of) != value || value == 0) {
-        return Invalid(path, "\"multipleOf\" is ", Shortened(*divisor), "; a whole number from 1 to ", kMostDivisor,
-                       " is supported");
+        return Invalid(path, "\"multipleOf\" is ", Shortened(*divisor), "; a whole number from 1 to ",
+                       kMostDivisor, " is supported");
       }
       limits.integer = true;
       absl::StrAppend(&key, " multipleOf", limits.multiple_of);
     }
-    builder_.AddCall(from, rules_.Rule(key, [&](StateId start, StateId end) {
-                       AddJsonNumber(limits, start, end, &builder_);
-                     }), to);
+    builder_.AddCall(
+        from,
+        rules_.Rule(key, [&](StateId start, StateId end) { AddJsonNumber(limits, start, end, &builder_); }),
+        to);
     return absl::OkStatus();
   }
 
@@ -398,7 +407,8 @@ class SchemaCompiler {
     for (size_t i = 0; i < members.size(); ++i) by_name.emplace(members[i].name, i);
     const auto additional = schema.find("additionalProperties");
     for (const Json& entry : *required) {
-      if (!entry.is_string()) return Invalid(path, "\"required\" has ", Shortened(entry), "; it is a list of names");
+      if (!entry.is_string())
+        return Invalid(path, "\"required\" has ", Shortened(entry), "; it is a list of names");
       const auto name = entry.get<std::string>();
       const auto [found, is_new] = by_name.try_emplace(name, members.size());
       if (is_new) {
@@ -425,7 +435,8 @@ class SchemaCompiler {
     builder_.AddText(from, "{", open);
     builder_.AddEmpty(open, names[0]);
     if (required_end == 0) builder_.AddText(open, "}", to);
-    const auto add_value = [&](StateId colon, const Json& value, const std::string& name, size_t next) -> absl::Status {
+    const auto add_value = [&](StateId colon, const Json& value, const std::string& name,
+                               size_t next) -> absl::Status {
       const StateId begin = builder_.AddState(), end = builder_.AddState();
       rules_.AddSeparator(colon, ':', begin);
       LONGSPAN_RETURN_IF_ERROR(Add(value, absl::StrCat(path, name), nested + 1, begin, end));
@@ -446,7 +457,8 @@ class SchemaCompiler {
     std::vector<std::string> taken;
     for (const Member& member : members) taken.push_back(member.name);
     const StateId colon = builder_.AddState();
-    builder_.AddCall(names.back(), taken.empty() ? rules_.String() : rules_.StringBut(std::move(taken)), colon);
+    builder_.AddCall(names.back(), taken.empty() ? rules_.String() : rules_.StringBut(std::move(taken)),
+                     colon);
     return add_value(colon, others, ".additionalProperties", members.size());
   }
 
@@ -480,8 +492,8 @@ class SchemaCompiler {
       const StateId begin = builder_.AddState(), end = builder_.AddState();
       builder_.AddEmpty(before, begin);
       if (i < num_first) {
-        LONGSPAN_RETURN_IF_ERROR(
-            Add(first[static_cast<size_t>(i)], absl::StrCat(path, ".prefixItems[", i, "]"), nested + 1, begin, end));
+        LONGSPAN_RETURN_IF_ERROR(Add(first[static_cast<size_t>(i)],
+                                     absl::StrCat(path, ".prefixItems[", i, "]"), nested + 1, begin, end));
       } else if (rule) {
         builder_.AddCall(begin, *rule, end);
       } else {

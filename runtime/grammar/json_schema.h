@@ -1,5 +1,5 @@
-// From JSON Schema (draft 2020-12, https://json-schema.org/specification) to an automaton. README.md lists the
-// keywords.
+// From JSON Schema (draft 2020-12, https://json-schema.org/specification) to an automaton. README.md lists
+// the keywords.
 #pragma once
 
 #include <nlohmann/json_fwd.hpp>

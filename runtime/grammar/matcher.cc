@@ -18,6 +18,22 @@ bool Matcher::Start(Thread thread, Threads* out) {
 }
 
 bool Matcher::StepByte(uint8_t byte, size_t first, size_t last, Threads* threads) {
+  if (last == first + 1) {
+    // Most steps of a walk over tokens lead one thread to one state, or nowhere.
+    const Thread thread = (*threads)[first];
+    const auto reads = [byte](const ByteEdge& edge) { return edge.first <= byte && byte <= edge.last; };
+    const std::span<const ByteEdge> edges = automaton_.bytes.of(thread.state);
+    const auto edge = std::find_if(edges.begin(), edges.end(), reads);
+    if (edge == edges.end()) return false;
+    const bool is_only = std::none_of(edge + 1, edges.end(), reads);
+    const bool only_reads = automaton_.calls.of(edge->target).empty() &&
+                            !automaton_.accepting[static_cast<size_t>(edge->target)];
+    if (is_only && only_reads) {
+      const Thread next{edge->target, thread.frame};
+      if (HasCompletion(next)) threads->push_back(next);
+      return false;
+    }
+  }
   BeginStep();
   for (size_t i = first; i < last; ++i) {
     const Thread thread = (*threads)[i];
@@ -94,14 +110,15 @@ void Matcher::Add(Thread thread, Threads* out) {
   if (automaton_.accepting[static_cast<size_t>(thread.state)]) {
     ended_ = ended_ || thread.frame == kOutermost;
     for (int32_t link = frames_[static_cast<size_t>(thread.frame)].first_link; link >= 0;) {
-      // A copy: adding makes links. The frame gets none, since its rule has read something and so it is not of
-      // this step.
+      // A copy: adding makes links. The frame gets none, since its rule has read something and so it is not
+      // of this step.
       const Link l = links_[static_cast<size_t>(link)];
       link = l.next;
       Add(l.to, out);
     }
   }
-  const bool reads = !automaton_.bytes.of(thread.state).empty() || !automaton_.specials.of(thread.state).empty();
+  const bool reads =
+      !automaton_.bytes.of(thread.state).empty() || !automaton_.specials.of(thread.state).empty();
   const std::span<const CallEdge> calls = automaton_.calls.of(thread.state);
   if (reads || (!thread.called && !calls.empty())) out->push_back(thread);
   for (const CallEdge& call : calls) Call(thread, call, out);

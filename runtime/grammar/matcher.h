@@ -3,8 +3,8 @@
 // A thread is a state and a frame; a frame stands for what is done once the rule of that state ends. Threads
 // that call the same rule at the same place share its frame, which then returns to several states (a
 // graph-structured stack: Tomita, Efficient Parsing for Natural Language, 1985), so that ambiguity costs no
-// more than the states it has. Threads without a completion are dropped, so one that is left can be completed.
-// One thread of the program at a time.
+// more than the states it has. Threads without a completion are dropped, so one that is left can be
+// completed. One thread of the program at a time.
 #pragma once
 
 #include <cstddef>
@@ -25,7 +25,8 @@ class Matcher {
   struct Thread {
     StateId state;
     int32_t frame;
-    bool called = false;  // the start of a rule that another thread calls where it is: says nothing that one does not
+    bool called =
+        false;  // the start of a rule that another thread calls where it is: says nothing that one does not
 
     bool operator==(const Thread& other) const { return state == other.state && frame == other.frame; }
   };

@@ -20,8 +20,8 @@ namespace longspan {
 namespace {
 
 constexpr int64_t kMostStates = 50'000;  // of one pattern
-constexpr int kMostRepetitions = 1000;  // in {m,n}
-constexpr int kMostNested = 50;         // groups
+constexpr int kMostRepetitions = 1000;   // in {m,n}
+constexpr int kMostNested = 50;          // groups
 constexpr uint32_t kLastCode = 0x10FFFF;
 
 struct CodeRange {
@@ -31,8 +31,9 @@ using CodeSet = std::vector<CodeRange>;
 
 const CodeSet kDigits = {{'0', '9'}};
 const CodeSet kWord = {{'0', '9'}, {'A', 'Z'}, {'_', '_'}, {'a', 'z'}};
-const CodeSet kSpace = {{9, 13},           {' ', ' '},       {0xA0, 0xA0},     {0x1680, 0x1680}, {0x2000, 0x200A},
-                        {0x2028, 0x2029}, {0x202F, 0x202F}, {0x205F, 0x205F}, {0x3000, 0x3000}, {0xFEFF, 0xFEFF}};
+const CodeSet kSpace = {{9, 13},          {' ', ' '},       {0xA0, 0xA0},     {0x1680, 0x1680},
+                        {0x2000, 0x200A}, {0x2028, 0x2029}, {0x202F, 0x202F}, {0x205F, 0x205F},
+                        {0x3000, 0x3000}, {0xFEFF, 0xFEFF}};
 const CodeSet kLineEnds = {{'\n', '\n'}, {'\r', '\r'}, {0x2028, 0x2029}};
 
 CodeSet Complement(CodeSet set) {
@@ -73,7 +74,8 @@ class PatternReader {
 
  private:
   static constexpr int kUnbounded = -1;
-  static constexpr std::string_view kOnlyAtEnds = "'^' and '$' are supported at the ends of the expression only";
+  static constexpr std::string_view kOnlyAtEnds =
+      "'^' and '$' are supported at the ends of the expression only";
 
   bool AtEnd() const { return at_ == text_.size() || !status_.ok() || builder_.too_large(); }
   bool Sees(char c) const { return !AtEnd() && text_[at_] == static_cast<uint32_t>(c); }
@@ -90,7 +92,8 @@ class PatternReader {
     return text_[at_++];
   }
   void Fail(std::string_view what) {
-    if (status_.ok()) status_ = absl::InvalidArgumentError(absl::StrCat(std::string(what), ", at character ", at_));
+    if (status_.ok())
+      status_ = absl::InvalidArgumentError(absl::StrCat(std::string(what), ", at character ", at_));
   }
 
   void AddAlternatives(StateId from, StateId to, int nested) {
@@ -182,7 +185,8 @@ class PatternReader {
       times.first = times.second = Count();
       if (Take(',')) times.second = Sees('}') ? kUnbounded : Count();
       if (!Take('}')) Fail("a '{' without its '}'");
-      if (times.second != kUnbounded && times.second < times.first) Fail("the numbers in {} are out of order");
+      if (times.second != kUnbounded && times.second < times.first)
+        Fail("the numbers in {} are out of order");
     } else {
       return times;
     }
@@ -250,20 +254,34 @@ class PatternReader {
     const uint32_t c = Next();
     const auto single = [](uint32_t code) { return CodeSet{{code, code}}; };
     switch (c) {
-      case 'd': return kDigits;
-      case 'D': return Complement(kDigits);
-      case 'w': return kWord;
-      case 'W': return Complement(kWord);
-      case 's': return kSpace;
-      case 'S': return Complement(kSpace);
-      case 'n': return single('\n');
-      case 'r': return single('\r');
-      case 't': return single('\t');
-      case 'f': return single('\f');
-      case 'v': return single('\v');
-      case 'u': return single(Hex(4));
-      case 'x': return single(Hex(2));
-      default: break;
+      case 'd':
+        return kDigits;
+      case 'D':
+        return Complement(kDigits);
+      case 'w':
+        return kWord;
+      case 'W':
+        return Complement(kWord);
+      case 's':
+        return kSpace;
+      case 'S':
+        return Complement(kSpace);
+      case 'n':
+        return single('\n');
+      case 'r':
+        return single('\r');
+      case 't':
+        return single('\t');
+      case 'f':
+        return single('\f');
+      case 'v':
+        return single('\v');
+      case 'u':
+        return single(Hex(4));
+      case 'x':
+        return single(Hex(2));
+      default:
+        break;
     }
     if ((c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z')) {
       Fail(absl::StrCat("\\", std::string(1, static_cast<char>(c)), " is not supported"));
@@ -276,7 +294,8 @@ class PatternReader {
     for (int i = 0; i < digits; ++i) AppendUtf8(Next(), &text);
     uint32_t code = 0;
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), code, 16);
-    if (error != std::errc() || end != text.data() + text.size()) Fail("\\u takes four hexadecimal digits, \\x two");
+    if (error != std::errc() || end != text.data() + text.size())
+      Fail("\\u takes four hexadecimal digits, \\x two");
     return code;
   }
 
@@ -303,8 +322,8 @@ class PatternReader {
   absl::Status status_;
 };
 
-// Adds a deterministic automaton that accepts the same, so that matching has one thread (the subset construction). `nfa` has byte
-// edges only.
+// Adds a deterministic automaton that accepts the same, so that matching has one thread (the subset
+// construction). `nfa` has byte edges only.
 absl::Status AddDeterministic(const Automaton& nfa, StateId from, StateId to, AutomatonBuilder* builder) {
   using Subset = std::vector<StateId>;  // sorted
   constexpr size_t kMostWork = 20'000'000;
@@ -343,7 +362,8 @@ absl::Status AddDeterministic(const Automaton& nfa, StateId from, StateId to, Au
       next.erase(std::unique(next.begin(), next.end()), next.end());
       work += next.size();
       if (!next.empty()) {
-        builder->AddBytes(state, static_cast<uint8_t>(first), static_cast<uint8_t>(end - 1), state_of(std::move(next)));
+        builder->AddBytes(state, static_cast<uint8_t>(first), static_cast<uint8_t>(end - 1),
+                          state_of(std::move(next)));
       }
       first = end;
     }
@@ -370,40 +390,38 @@ absl::Status AddPattern(std::string_view pattern, StateId from, StateId to, Auto
 }
 
 std::string_view PatternOfFormat(std::string_view format) {
-#define LONGSPAN_TIME "([01]\\d|2[0-3]):[0-5]\\d:[0-5]\\d(\\.\\d{1,9})?(Z|[+-]([01]\\d|2[0-3]):[0-5]\\d)"
-#define LONGSPAN_DATE                                                                                            \
-  "[12]\\d{3}-((0[13578]|1[02])-(0[1-9]|[12]\\d|3[01])|(0[469]|11)-(0[1-9]|[12]\\d|30)|02-(0[1-9]|1\\d|2[0-8]))"
-#define LONGSPAN_LABEL "[A-Za-z0-9]{1,20}(-[A-Za-z0-9]{1,20}){0,2}"
-#define LONGSPAN_HOST LONGSPAN_LABEL "(\\." LONGSPAN_LABEL "){0,3}"
-#define LONGSPAN_BYTE "(25[0-5]|2[0-4]\\d|1\\d\\d|[1-9]?\\d)"
-#define LONGSPAN_GROUP "[0-9A-Fa-f]{1,4}"
-  struct Format {
-    std::string_view name, pattern;
-  };
   // Each accepts a part of what the format does: no 29 February, say.
-  static constexpr std::array<Format, 10> kFormats = {{
-      {"date", "^" LONGSPAN_DATE "$"},
-      {"date-time", "^" LONGSPAN_DATE "T" LONGSPAN_TIME "$"},
-      {"duration", "^P(\\d{1,4}W|(\\d{1,4}D|\\d{1,4}Y(\\d{1,2}M(\\d{1,2}D)?)?|\\d{1,4}M(\\d{1,2}D)?)(T\\d{1,2}H)?"
-                   "|T(\\d{1,4}H(\\d{1,2}M(\\d{1,2}S)?)?|\\d{1,4}M(\\d{1,2}S)?|\\d{1,4}S))$"},
-      {"email", "^[A-Za-z0-9_+-]{1,20}(\\.[A-Za-z0-9_+-]{1,20}){0,2}@" LONGSPAN_HOST "$"},
-      {"hostname", "^" LONGSPAN_HOST "$"},
-      {"ipv4", "^(" LONGSPAN_BYTE "\\.){3}" LONGSPAN_BYTE "$"},
-      {"ipv6", "^(" LONGSPAN_GROUP "(:" LONGSPAN_GROUP "){7}|::(" LONGSPAN_GROUP "(:" LONGSPAN_GROUP "){0,5})?)$"},
-      {"time", "^" LONGSPAN_TIME "$"},
-      {"uri", "^https?://" LONGSPAN_HOST "(/[A-Za-z0-9._~-]*)*$"},
-      {"uuid", "^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$"},
-  }};
-#undef LONGSPAN_TIME
-#undef LONGSPAN_DATE
-#undef LONGSPAN_LABEL
-#undef LONGSPAN_HOST
-#undef LONGSPAN_BYTE
-#undef LONGSPAN_GROUP
-  for (const Format& format_entry : kFormats) {
-    if (format_entry.name == format) return format_entry.pattern;
-  }
-  return {};
+  static const std::map<std::string_view, std::string> kFormats = [] {
+    const std::string date =
+        "[12]\\d{3}-((0[13578]|1[02])-(0[1-9]|[12]\\d|3[01])|(0[469]|11)-(0[1-9]|[12]\\d|30)|"
+        "02-(0[1-9]|1\\d|2[0-8]))";
+    const std::string hour = "([01]\\d|2[0-3])";
+    const std::string time = hour + ":[0-5]\\d:[0-5]\\d(\\.\\d{1,9})?(Z|[+-]" + hour + ":[0-5]\\d)";
+    const std::string duration =
+        "P(\\d{1,4}W|(\\d{1,4}D|\\d{1,4}Y(\\d{1,2}M(\\d{1,2}D)?)?|\\d{1,4}M(\\d{1,2}D)?)(T\\d{1,2}H)?|"
+        "T(\\d{1,4}H(\\d{1,2}M(\\d{1,2}S)?)?|\\d{1,4}M(\\d{1,2}S)?|\\d{1,4}S))";
+    const std::string label = "[A-Za-z0-9]{1,20}(-[A-Za-z0-9]{1,20}){0,2}";
+    const std::string host = label + "(\\." + label + "){0,3}";
+    const std::string word = "[A-Za-z0-9_+-]{1,20}";
+    const std::string octet = "(25[0-5]|2[0-4]\\d|1\\d\\d|[1-9]?\\d)";
+    const std::string group = "[0-9A-Fa-f]{1,4}";
+    std::map<std::string_view, std::string> formats = {
+        {"date", date},
+        {"date-time", date + "T" + time},
+        {"duration", duration},
+        {"email", word + "(\\." + word + "){0,2}@" + host},
+        {"hostname", host},
+        {"ipv4", "(" + octet + "\\.){3}" + octet},
+        {"ipv6", "(" + group + "(:" + group + "){7}|::(" + group + "(:" + group + "){0,5})?)"},
+        {"time", time},
+        {"uri", "https?://" + host + "(/[A-Za-z0-9._~-]*)*"},
+        {"uuid", "[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}"},
+    };
+    for (auto& [name, pattern] : formats) pattern = "^" + pattern + "$";
+    return formats;
+  }();
+  const auto found = kFormats.find(format);
+  return found != kFormats.end() ? std::string_view(found->second) : std::string_view();
 }
 
 }  // namespace longspan

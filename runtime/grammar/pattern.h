@@ -1,6 +1,7 @@
 // Regular expressions of JSON Schema ("pattern", and the ones behind "format") as automata over JSON strings.
 //
-// The part of ECMA-262's that describes a regular language: characters, '.', classes, \d \w \s \D \W \S, groups,
+// The part of ECMA-262's that describes a regular language: characters, '.', classes, \d \w \s \D \W \S,
+// groups,
 // '|', '*', '+', '?', {m,n}, and '^' and '$' at the ends. As JSON Schema says, an expression without them may
 // match anywhere in the string.
 #pragma once

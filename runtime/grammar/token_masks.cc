@@ -69,8 +69,8 @@ class TrieWalk {
         continue;
       }
       const Level level{subtree_end, threads_.size(), matcher_.mark()};
-      const bool ended = matcher_.StepByte(vocabulary_.byte(node), levels_.back().threads_begin,
-                                           threads_.size(), &threads_);
+      const bool ended =
+          matcher_.StepByte(vocabulary_.byte(node), levels_.back().threads_begin, threads_.size(), &threads_);
       levels_.push_back(level);
       TakeNode(node, ended, take);
       if (ended && subtree_end > node + 1) leave(node);
@@ -90,7 +90,8 @@ class TrieWalk {
     const size_t begin = levels_.back().threads_begin;
     if (begin == threads_.size()) return {-1, 0};
     const auto others = threads_.begin() + static_cast<std::ptrdiff_t>(begin) + 1;
-    if (!std::all_of(others, threads_.end(), [](const Thread& thread) { return thread.called; })) return {-1, 0};
+    if (!std::all_of(others, threads_.end(), [](const Thread& thread) { return thread.called; }))
+      return {-1, 0};
     return {automaton_.plain_next[static_cast<size_t>(threads_[begin].state)], threads_[begin].frame};
   }
 
@@ -138,15 +139,15 @@ class TrieWalk {
 // What tokens do from a state, inside its rule.
 struct TokenMasks::StateMask {
   struct Set {
-    int64_t distance;              // to the end of the rule, after the token
-    std::vector<int32_t> tokens;   // few of them; or
-    std::vector<uint64_t> bits;    // a bit for each token of the vocabulary
+    int64_t distance;             // to the end of the rule, after the token
+    std::vector<int32_t> tokens;  // few of them; or
+    std::vector<uint64_t> bits;   // a bit for each token of the vocabulary
   };
   std::vector<Set> sets;     // nearest first
   std::vector<Node> leaves;  // where the rule can end in the middle of tokens
   int32_t depth = 0;         // of calls that they open at most
-  // Children of the leaves by their byte, made when that byte is found to follow. Many leaves have hundreds of
-  // children, of which the few bytes that JSON has after a string pick few.
+  // Children of the leaves by their byte, made when that byte is found to follow. Many leaves have hundreds
+  // of children, of which the few bytes that JSON has after a string pick few.
   std::map<uint8_t, std::vector<Node>> after_leaves;
 
   size_t Bytes() const {

@@ -1,8 +1,8 @@
 // Which tokens may follow: an automaton against a vocabulary.
 //
-// What a token does inside the rule of a state, and inside what this one calls, does not depend on what called the
-// rule: it is worked out once and kept. Tokens that go on after the end of the rule are looked at each time.
-// Threads: any; what is kept is guarded by a lock.
+// What a token does inside the rule of a state, and inside what this one calls, does not depend on what
+// called the rule: it is worked out once and kept. Tokens that go on after the end of the rule are looked at
+// each time. Threads: any; what is kept is guarded by a lock.
 #pragma once
 
 #include <cstdint>
@@ -28,8 +28,8 @@ class TokenMasks {
   const TokenVocabulary& vocabulary() const { return *vocabulary_; }
   const Completions& completions() const { return completions_; }
 
-  // Sets the bits of the tokens that lead one of the threads to where at most `most_distance` more complete the
-  // text (Matcher::Distance). Leaves the matcher as it was.
+  // Sets the bits of the tokens that lead one of the threads to where at most `most_distance` more complete
+  // the text (Matcher::Distance). Leaves the matcher as it was.
   void Allow(Matcher* matcher, const Matcher::Threads& threads, int64_t most_distance,
              std::span<uint64_t> allowed) const;
 

@@ -43,7 +43,7 @@ class TokenVocabulary {
   static constexpr Node kRoot = 0;
   uint8_t byte(Node node) const { return nodes_[node].byte; }  // the last one of what it spells
   Node subtree_end(Node node) const { return nodes_[node].subtree_end; }
-  std::span<const int32_t> tokens(Node node) const;                // those it spells
+  std::span<const int32_t> tokens(Node node) const;  // those it spells
   std::optional<Node> Child(Node node, uint8_t byte) const;
 
   // A plain token is whole characters that stand for themselves in a JSON string.
@@ -68,11 +68,11 @@ class TokenVocabulary {
   std::vector<uint32_t> begins_;  // [size + 1] into it
   absl::flat_hash_map<std::string, int32_t> specials_;
   std::vector<int32_t> end_ids_;
-  std::vector<NodeEntry> nodes_;            // and one past the last
-  std::vector<int32_t> tokens_;             // in the order of nodes
-  std::vector<int32_t> plain_tokens_;       // likewise
-  std::vector<int32_t> by_length_;          // plain tokens by characters
-  std::vector<size_t> by_length_begins_;    // [longest + 2]
+  std::vector<NodeEntry> nodes_;          // and one past the last
+  std::vector<int32_t> tokens_;           // in the order of nodes
+  std::vector<int32_t> plain_tokens_;     // likewise
+  std::vector<int32_t> by_length_;        // plain tokens by characters
+  std::vector<size_t> by_length_begins_;  // [longest + 2]
 };
 
 }  // namespace longspan

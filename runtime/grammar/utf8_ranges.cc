@@ -9,8 +9,8 @@
 namespace longspan {
 namespace {
 
-// Code points whose UTF-8 has the same length. Cut until each byte but the last ones is fixed and those take all their
-// values, so that the bytes of the first and the last code point are the ranges.
+// Code points whose UTF-8 has the same length. Cut until each byte but the last ones is fixed and those take
+// all their values, so that the bytes of the first and the last code point are the ranges.
 void AddSameLength(uint32_t first, uint32_t last, StateId from, StateId to, AutomatonBuilder* builder) {
   for (uint32_t low_bits = 6; low_bits <= 18; low_bits += 6) {
     const uint32_t mask = (uint32_t{1} << low_bits) - 1;

@@ -22,10 +22,12 @@ class RandomSchema {
   Json Make() {
     Json root = Schema(3);
     if (root.is_boolean()) root = Json::object();
-    root["$defs"]["tree"] = Json::parse(R"({"type": "object", "properties": {"value": {"type": "integer", "minimum": -3,
+    root["$defs"]["tree"] =
+        Json::parse(R"({"type": "object", "properties": {"value": {"type": "integer", "minimum": -3,
         "maximum": 40}, "children": {"type": "array", "items": {"$ref": "#/$defs/tree"}}}, "required": ["value", "children"],
         "additionalProperties": false})");
-    root["$defs"]["list"] = Json::parse(R"({"anyOf": [{"type": "null"}, {"type": "array", "items": {"$ref": "#/$defs/list"},
+    root["$defs"]["list"] =
+        Json::parse(R"({"anyOf": [{"type": "null"}, {"type": "array", "items": {"$ref": "#/$defs/list"},
         "maxItems": 2}, {"$ref": "#/$defs/tree"}]})");
     return root;
   }
@@ -36,26 +38,39 @@ class RandomSchema {
 
   Json Schema(int depth) {
     switch (Below(depth > 0 ? 14 : 9)) {
-      case 0: return String();
-      case 1: return Number();
-      case 2: return {{"type", OneIn(2) ? "boolean" : "null"}};
-      case 3: return {{"enum", {"name", "a", "caf\xC3\xA9 \"x\"", 12, 1.5, nullptr, Json{{"a", {1}}}}}};
-      case 4: return {{"const", OneIn(2) ? Json("abcd") : Json(-345)}};
-      case 5: return {{"$ref", OneIn(2) ? "#/$defs/tree" : "#/$defs/list"}};
-      case 6: return {{"type", {"string", "integer", "null"}}, {"maxLength", 4}, {"maximum", 99}};
-      case 7: return OneIn(3) ? Json(true) : String();
-      case 8: return Number();
+      case 0:
+        return String();
+      case 1:
+        return Number();
+      case 2:
+        return {{"type", OneIn(2) ? "boolean" : "null"}};
+      case 3:
+        return {{"enum", {"name", "a", "caf\xC3\xA9 \"x\"", 12, 1.5, nullptr, Json{{"a", {1}}}}}};
+      case 4:
+        return {{"const", OneIn(2) ? Json("abcd") : Json(-345)}};
+      case 5:
+        return {{"$ref", OneIn(2) ? "#/$defs/tree" : "#/$defs/list"}};
+      case 6:
+        return {{"type", {"string", "integer", "null"}}, {"maxLength", 4}, {"maximum", 99}};
+      case 7:
+        return OneIn(3) ? Json(true) : String();
+      case 8:
+        return Number();
       case 9:
-      case 10: return Array(depth);
-      case 11: return {{"anyOf", {Schema(depth - 1), Schema(depth - 1), Schema(depth - 1)}}};
-      default: return Object(depth);
+      case 10:
+        return Array(depth);
+      case 11:
+        return {{"anyOf", {Schema(depth - 1), Schema(depth - 1), Schema(depth - 1)}}};
+      default:
+        return Object(depth);
     }
   }
 
   Json String() {
     Json schema{{"type", "string"}};
     if (OneIn(4)) {
-      constexpr const char* kPatterns[] = {"^[a-c]{2,5}$", "^(name|item)( the)*$", "^\\d{3}-\\w+$", "^[^a]{1,3}$", "ab"};
+      constexpr const char* kPatterns[] = {"^[a-c]{2,5}$", "^(name|item)( the)*$", "^\\d{3}-\\w+$",
+                                           "^[^a]{1,3}$", "ab"};
       schema["pattern"] = kPatterns[Below(5)];
       return schema;
     }
@@ -68,7 +83,9 @@ class RandomSchema {
   Json Number() {
     Json schema{{"type", OneIn(2) ? "integer" : "number"}};
     const int64_t least = Below(300) - 150;
-    if (OneIn(2)) schema[OneIn(2) ? "minimum" : "exclusiveMinimum"] = static_cast<double>(least) + 0.25 * static_cast<double>(Below(4));
+    if (OneIn(2))
+      schema[OneIn(2) ? "minimum" : "exclusiveMinimum"] =
+          static_cast<double>(least) + 0.25 * static_cast<double>(Below(4));
     if (OneIn(2)) schema[OneIn(2) ? "maximum" : "exclusiveMaximum"] = least + 2 + Below(200);
     if (schema["type"] == "integer" && schema.size() == 1 && OneIn(2)) schema["multipleOf"] = 1 + Below(30);
     return schema;
@@ -129,7 +146,8 @@ TEST(ConstraintPropertyTest, EveryAnswerFollowsItsSchemaWithinItsTokens) {
     const Json schema = RandomSchema(seed).Make();
     const auto grammar = Grammar::FromJsonSchema(schema);
     if (!grammar.ok()) {  // of such parts only this can come
-      EXPECT_EQ(grammar.status().message(), "schema: no text satisfies it") << "seed " << seed << ": " << schema;
+      EXPECT_EQ(grammar.status().message(), "schema: no text satisfies it")
+          << "seed " << seed << ": " << schema;
       continue;
     }
     const int64_t least = (*grammar)->LeastTokens(vocabulary);
@@ -149,8 +167,11 @@ TEST(ConstraintPropertyTest, EveryAnswerFollowsItsSchemaWithinItsTokens) {
         if (token != 256 && token != 257) text += vocabulary->Bytes(token);
       }
       const Json value = Json::parse(text, nullptr, /*allow_exceptions=*/false);
-      ASSERT_FALSE(value.is_discarded()) << "seed " << seed << " run " << run << ": " << schema << "\n" << text;
-      ASSERT_TRUE(FollowsSchema(value, schema, schema)) << "seed " << seed << " run " << run << ": " << schema << "\n" << text;
+      ASSERT_FALSE(value.is_discarded()) << "seed " << seed << " run " << run << ": " << schema << "\n"
+                                         << text;
+      ASSERT_TRUE(FollowsSchema(value, schema, schema))
+          << "seed " << seed << " run " << run << ": " << schema << "\n"
+          << text;
       ++answers;
     }
   }

@@ -1,5 +1,5 @@
-// Grammars against the default model's vocabulary of 262,144 tokens. Needs the model file, whose path is in the
-// environment variable LONGSPAN_TEST_MODEL.
+// Grammars against the default model's vocabulary of 262,144 tokens. Needs the model file, whose path is in
+// the environment variable LONGSPAN_TEST_MODEL.
 #include <algorithm>
 #include <bit>
 #include <cstdlib>
@@ -73,7 +73,9 @@ TEST(DefaultModelGrammarTest, MasksAndEndingsHoldForItsTokens) {
         for (const char c : vocabulary->Bytes(token)) {
           const auto byte = static_cast<int32_t>(static_cast<uint8_t>(c));
           by_byte->Allowed(1'000'000, allowed_bytes);
-          ASSERT_TRUE(IsAllowed(allowed_bytes, byte)) << text << "\n" << answer << "\n" << vocabulary->Bytes(token);
+          ASSERT_TRUE(IsAllowed(allowed_bytes, byte)) << text << "\n"
+                                                      << answer << "\n"
+                                                      << vocabulary->Bytes(token);
           by_byte->Accept(byte);
         }
         answer += vocabulary->Bytes(token);
@@ -95,13 +97,16 @@ TEST(DefaultModelGrammarTest, WhatTheTokenizerWritesIsAllowed) {
   const auto vocabulary = *TokenVocabulary::Create(*tokenizer, tokenizer->vocab_size(), tokenizer->eos_ids());
   const auto grammar = *Grammar::FromJsonSchema(Json::parse(kSchemas[0]));
   std::vector<uint64_t> allowed(vocabulary->mask_words());
-  for (const char* text : {R"({"title": "The old man and the sea \u2013 \"a novel\"", "year": 1952, "tags": ["fish", "age", "pride"]})",
-                           "{\"title\":\"caf\xC3\xA9 \xE6\x9D\xB1\xE4\xBA\xAC \xF0\x9F\x90\x9F\",\"year\":2001,\"tags\":[]}"}) {
+  for (
+      const char* text :
+      {R"({"title": "The old man and the sea \u2013 \"a novel\"", "year": 1952, "tags": ["fish", "age", "pride"]})",
+       "{\"title\":\"caf\xC3\xA9 \xE6\x9D\xB1\xE4\xBA\xAC \xF0\x9F\x90\x9F\",\"year\":2001,\"tags\":[]}"}) {
     const std::vector<int32_t> tokens = *tokenizer->Encode(text, {.add_special = false});
     const auto constraint = NewConstraint(grammar, vocabulary);
     for (size_t i = 0; i < tokens.size(); ++i) {
       constraint->Allowed(1000, allowed);
-      ASSERT_TRUE(IsAllowed(allowed, tokens[i])) << text << ", token " << i << ": " << vocabulary->Bytes(tokens[i]);
+      ASSERT_TRUE(IsAllowed(allowed, tokens[i]))
+          << text << ", token " << i << ": " << vocabulary->Bytes(tokens[i]);
       constraint->Accept(tokens[i]);
     }
     constraint->Allowed(1000, allowed);

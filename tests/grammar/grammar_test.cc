@@ -15,7 +15,8 @@ using Json = nlohmann::ordered_json;
 
 Grammar::Shared Schema(const char* text) { return *Grammar::FromJsonSchema(Json::parse(text)); }
 
-std::vector<uint64_t> Allowed(TokenConstraint& constraint, const TokenVocabulary& vocabulary, int64_t tokens_left) {
+std::vector<uint64_t> Allowed(TokenConstraint& constraint, const TokenVocabulary& vocabulary,
+                              int64_t tokens_left) {
   std::vector<uint64_t> allowed(vocabulary.mask_words(), ~uint64_t{0});
   constraint.Allowed(tokens_left, allowed);
   return allowed;
@@ -81,26 +82,32 @@ TEST(GrammarTest, LeastTokensCountsTokensAndTheEnd) {
   EXPECT_EQ(Schema(R"({"const": true})")->LeastTokens(vocabulary), 2);
   EXPECT_EQ(Schema(R"({"const": "name"})")->LeastTokens(vocabulary), 4);
   // {"  name  ":  true  }  and the end; the literal parts of an object join.
-  EXPECT_EQ(Schema(R"({"properties": {"name": {"const": true}}, "required": ["name"]})")->LeastTokens(vocabulary), 6);
-  EXPECT_EQ(Schema(R"({"type": "string", "minLength": 8})")->LeastTokens(vocabulary), 5);  // " 4 4 " and the end
+  EXPECT_EQ(
+      Schema(R"({"properties": {"name": {"const": true}}, "required": ["name"]})")->LeastTokens(vocabulary),
+      6);
+  EXPECT_EQ(Schema(R"({"type": "string", "minLength": 8})")->LeastTokens(vocabulary),
+            5);  // " 4 4 " and the end
   EXPECT_EQ(Grammar::JsonObject()->LeastTokens(vocabulary), 2);
   // A vocabulary that lacks a byte.
-  const auto digits = std::make_shared<const TokenVocabulary>(
-      std::vector<std::string>{"0", "1", "2", ""}, absl::flat_hash_map<std::string, int32_t>(), std::vector<int32_t>{3});
+  const auto digits = std::make_shared<const TokenVocabulary>(std::vector<std::string>{"0", "1", "2", ""},
+                                                              absl::flat_hash_map<std::string, int32_t>(),
+                                                              std::vector<int32_t>{3});
   EXPECT_EQ(Schema(R"({"type": "integer"})")->LeastTokens(digits), 2);
   EXPECT_GT(Schema(R"({"type": "string"})")->LeastTokens(digits), 1 << 29);
-  EXPECT_EQ(Schema(R"({"anyOf": [{"type": "null"}, {"type": "integer", "minimum": 10}]})")->LeastTokens(digits), 3);
+  EXPECT_EQ(
+      Schema(R"({"anyOf": [{"type": "null"}, {"type": "integer", "minimum": 10}]})")->LeastTokens(digits), 3);
 }
 
 TEST(GrammarTest, ConcatenationAndAlternation) {
   const auto vocabulary = MixedVocabulary();
   const auto call = [](const std::string& name, const char* schema) {
     return *Grammar::Concatenation({Grammar::SpecialToken("<tool_call>"),
-                                    Grammar::Literal("\n{\"name\": \"" + name + "\", \"arguments\": "), Schema(schema),
-                                    Grammar::Literal("}\n</tool_call>")});
+                                    Grammar::Literal("\n{\"name\": \"" + name + "\", \"arguments\": "),
+                                    Schema(schema), Grammar::Literal("}\n</tool_call>")});
   };
-  const auto grammar = *Grammar::AnyOf({call("f", R"({"properties": {"a": {"type": "integer"}}, "required": ["a"]})"),
-                                        call("g", R"({"type": "object"})")});
+  const auto grammar =
+      *Grammar::AnyOf({call("f", R"({"properties": {"a": {"type": "integer"}}, "required": ["a"]})"),
+                       call("g", R"({"type": "object"})")});
   const std::string f = "\n{\"name\": \"f\", \"arguments\": {\"a\": 5}}\n</tool_call>";
   const std::string g = "\n{\"name\": \"g\", \"arguments\": {\"x\":[1]}}\n</tool_call>";
   const auto accepts = [&](std::vector<int32_t> tokens, const std::string& text) {

@@ -74,7 +74,8 @@ TEST(TokenMasksTest, EqualTryingEachToken) {
           if (distance != kNowhere) possible.push_back(token);
         }
         ASSERT_FALSE(possible.empty()) << schema << " after " << text;
-        for (const int64_t most : {int64_t{0}, int64_t{1}, int64_t{2}, int64_t{3}, int64_t{5}, int64_t{8}, int64_t{1000}}) {
+        for (const int64_t most :
+             {int64_t{0}, int64_t{1}, int64_t{2}, int64_t{3}, int64_t{5}, int64_t{8}, int64_t{1000}}) {
           std::fill(allowed.begin(), allowed.end(), 0);
           masks.Allow(&matcher, threads, most, allowed);
           for (int32_t token = 0; token < vocabulary->size(); ++token) {
@@ -118,7 +119,8 @@ TEST(TokenMasksTest, KeepTheGreatestDepth) {
     masks.Allow(&matcher, threads, 1'000'000, allowed);
     for (int32_t token = 0; token < vocabulary->size(); ++token) {
       if (vocabulary->Bytes(token).empty()) continue;
-      ASSERT_EQ(IsAllowed(allowed, token), DistanceAfter(matcher, threads, vocabulary->Bytes(token)) != kNowhere)
+      ASSERT_EQ(IsAllowed(allowed, token),
+                DistanceAfter(matcher, threads, vocabulary->Bytes(token)) != kNowhere)
           << "depth " << depth << ", token " << vocabulary->Bytes(token);
     }
     if (!IsAllowed(allowed, '[')) break;

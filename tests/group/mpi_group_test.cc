@@ -32,7 +32,8 @@ TEST(MpiGroupTest, EqualsOneRank) {
       options.tp = tp;
       options.kvp = environment->size() / tp;
       JobConnections job = *ConnectJob(*environment, clock);
-      const GroupRun run = RunRank(*source, *job.bootstrap, std::move(job.communicator), {&request, 1}, options);
+      const GroupRun run =
+          RunRank(*source, *job.bootstrap, std::move(job.communicator), {&request, 1}, options);
       if (environment->rank() != 0) continue;
       const Generated& actual = run.results[0];
       EXPECT_EQ(actual.tokens, expected.tokens) << name << " tp " << tp;

@@ -91,7 +91,8 @@ TEST_P(SameBitsTest, DeferredBackend) {
   for (const Grid& grid : {Grid{1, 1}, {1, 4}, {2, 2}}) {
     LocalGroupOptions options = DefaultOptions(grid.tp, grid.kvp);
     options.deferred = true;
-    ExpectSameBits(RunLocalGroup(golden_.model_path, {&request, 1}, options).results[0], expected, "deferred");
+    ExpectSameBits(RunLocalGroup(golden_.model_path, {&request, 1}, options).results[0], expected,
+                   "deferred");
   }
 }
 
