@@ -21,7 +21,7 @@ class GrammarConstraint : public TokenConstraint {
       : grammar_(std::move(grammar)),
         masks_(std::move(masks)),
         matcher_(masks_->automaton(), masks_->completions()) {
-    can_end_ = matcher_.Start(masks_->automaton().start, &threads_);
+    can_end_ = matcher_.Start({masks_->automaton().start, Matcher::kOutermost}, &threads_);
   }
 
   void Allowed(int64_t tokens_left, std::span<uint64_t> allowed) override {

@@ -11,13 +11,29 @@ Matcher::Matcher(const Automaton& automaton, const Completions& completions)
       frames_{{.rule = -1, .depth = 0, .distance = 0, .first_link = -1}},
       visited_in_(static_cast<size_t>(automaton.num_states()), 0) {}
 
-bool Matcher::Start(StateId state, Threads* out) {
+bool Matcher::Start(Thread thread, Threads* out) {
   BeginStep();
-  Add({state, kOutermost}, out);
+  Add(thread, out);
   return EndStep();
 }
 
 bool Matcher::StepByte(uint8_t byte, size_t first, size_t last, Threads* threads) {
+  if (last == first + 1) {
+    // Most steps of a walk over tokens lead one thread to one state, or nowhere.
+    const Thread thread = (*threads)[first];
+    const auto reads = [byte](const ByteEdge& edge) { return edge.first <= byte && byte <= edge.last; };
+    const std::span<const ByteEdge> edges = automaton_.bytes.of(thread.state);
+    const auto edge = std::find_if(edges.begin(), edges.end(), reads);
+    if (edge == edges.end()) return false;
+    const bool is_only = std::none_of(edge + 1, edges.end(), reads);
+    const bool only_reads = automaton_.calls.of(edge->target).empty() &&
+                            !automaton_.accepting[static_cast<size_t>(edge->target)];
+    if (is_only && only_reads) {
+      const Thread next{edge->target, thread.frame};
+      if (HasCompletion(next)) threads->push_back(next);
+      return false;
+    }
+  }
   BeginStep();
   for (size_t i = first; i < last; ++i) {
     const Thread thread = (*threads)[i];
@@ -101,10 +117,11 @@ void Matcher::Add(Thread thread, Threads* out) {
       Add(l.to, out);
     }
   }
-  if (!automaton_.bytes.of(thread.state).empty() || !automaton_.specials.of(thread.state).empty()) {
-    out->push_back(thread);
-  }
-  for (const CallEdge& call : automaton_.calls.of(thread.state)) Call(thread, call, out);
+  const bool reads =
+      !automaton_.bytes.of(thread.state).empty() || !automaton_.specials.of(thread.state).empty();
+  const std::span<const CallEdge> calls = automaton_.calls.of(thread.state);
+  if (reads || (!thread.called && !calls.empty())) out->push_back(thread);
+  for (const CallEdge& call : calls) Call(thread, call, out);
 }
 
 void Matcher::Call(Thread caller, const CallEdge& call, Threads* out) {
@@ -131,7 +148,7 @@ void Matcher::Call(Thread caller, const CallEdge& call, Threads* out) {
   f.first_link = static_cast<int32_t>(links_.size() - 1);
   f.distance = std::min(f.distance, Distance(after));
   if (is_new) {
-    Add({call.rule, static_cast<int32_t>(frame)}, out);
+    Add({call.rule, static_cast<int32_t>(frame), /*called=*/true}, out);
   } else {
     shares_frames_ = true;
   }

@@ -25,7 +25,10 @@ class Matcher {
   struct Thread {
     StateId state;
     int32_t frame;
-    bool operator==(const Thread&) const = default;
+    bool called =
+        false;  // the start of a rule that another thread calls where it is: says nothing that one does not
+
+    bool operator==(const Thread& other) const { return state == other.state && frame == other.frame; }
   };
   using Threads = std::vector<Thread>;
 
@@ -33,7 +36,7 @@ class Matcher {
   Matcher(const Automaton& automaton, const Completions& completions);
 
   // Each appends threads and returns whether the outermost rule can end there.
-  bool Start(StateId state, Threads* out);
+  bool Start(Thread thread, Threads* out);
   // From threads [first, last) of `threads` by one byte, or one special token.
   bool StepByte(uint8_t byte, size_t first, size_t last, Threads* threads);
   bool StepSpecial(int32_t spelling, size_t first, size_t last, Threads* threads);

@@ -19,9 +19,9 @@
 namespace longspan {
 namespace {
 
-constexpr int64_t kMostStates = 5000;   // of one pattern
-constexpr int kMostRepetitions = 1000;  // in {m,n}
-constexpr int kMostNested = 50;         // groups
+constexpr int64_t kMostStates = 50'000;  // of one pattern
+constexpr int kMostRepetitions = 1000;   // in {m,n}
+constexpr int kMostNested = 50;          // groups
 constexpr uint32_t kLastCode = 0x10FFFF;
 
 struct CodeRange {
@@ -326,7 +326,7 @@ class PatternReader {
 // construction). `nfa` has byte edges only.
 absl::Status AddDeterministic(const Automaton& nfa, StateId from, StateId to, AutomatonBuilder* builder) {
   using Subset = std::vector<StateId>;  // sorted
-  constexpr size_t kMostWork = 5'000'000;
+  constexpr size_t kMostWork = 20'000'000;
   std::map<Subset, StateId> states;
   std::vector<const Subset*> pending;
   const auto state_of = [&](Subset subset) {
@@ -390,43 +390,38 @@ absl::Status AddPattern(std::string_view pattern, StateId from, StateId to, Auto
 }
 
 std::string_view PatternOfFormat(std::string_view format) {
-#define LONGSPAN_TIME "([01]\\d|2[0-3]):[0-5]\\d:[0-5]\\d(\\.\\d{1,9})?(Z|[+-]([01]\\d|2[0-3]):[0-5]\\d)"
-#define LONGSPAN_DATE                                                                                        \
-  "[12]\\d{3}-((0[13578]|1[02])-(0[1-9]|[12]\\d|3[01])|(0[469]|11)-(0[1-9]|[12]\\d|30)|02-(0[1-9]|1\\d|2[0-" \
-  "8]))"
-#define LONGSPAN_LABEL "[A-Za-z0-9]{1,20}(-[A-Za-z0-9]{1,20}){0,2}"
-#define LONGSPAN_HOST LONGSPAN_LABEL "(\\." LONGSPAN_LABEL "){0,3}"
-#define LONGSPAN_BYTE "(25[0-5]|2[0-4]\\d|1\\d\\d|[1-9]?\\d)"
-#define LONGSPAN_GROUP "[0-9A-Fa-f]{1,4}"
-  struct Format {
-    std::string_view name, pattern;
-  };
   // Each accepts a part of what the format does: no 29 February, say.
-  static constexpr std::array<Format, 10> kFormats = {{
-      {"date", "^" LONGSPAN_DATE "$"},
-      {"date-time", "^" LONGSPAN_DATE "T" LONGSPAN_TIME "$"},
-      {"duration",
-       "^P(\\d{1,4}W|(\\d{1,4}D|\\d{1,4}Y(\\d{1,2}M(\\d{1,2}D)?)?|\\d{1,4}M(\\d{1,2}D)?)(T\\d{1,2}H)?"
-       "|T(\\d{1,4}H(\\d{1,2}M(\\d{1,2}S)?)?|\\d{1,4}M(\\d{1,2}S)?|\\d{1,4}S))$"},
-      {"email", "^[A-Za-z0-9_+-]{1,20}(\\.[A-Za-z0-9_+-]{1,20}){0,2}@" LONGSPAN_HOST "$"},
-      {"hostname", "^" LONGSPAN_HOST "$"},
-      {"ipv4", "^(" LONGSPAN_BYTE "\\.){3}" LONGSPAN_BYTE "$"},
-      {"ipv6",
-       "^(" LONGSPAN_GROUP "(:" LONGSPAN_GROUP "){7}|::(" LONGSPAN_GROUP "(:" LONGSPAN_GROUP "){0,5})?)$"},
-      {"time", "^" LONGSPAN_TIME "$"},
-      {"uri", "^https?://" LONGSPAN_HOST "(/[A-Za-z0-9._~-]*)*$"},
-      {"uuid", "^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$"},
-  }};
-#undef LONGSPAN_TIME
-#undef LONGSPAN_DATE
-#undef LONGSPAN_LABEL
-#undef LONGSPAN_HOST
-#undef LONGSPAN_BYTE
-#undef LONGSPAN_GROUP
-  for (const Format& format_entry : kFormats) {
-    if (format_entry.name == format) return format_entry.pattern;
-  }
-  return {};
+  static const std::map<std::string_view, std::string> kFormats = [] {
+    const std::string date =
+        "[12]\\d{3}-((0[13578]|1[02])-(0[1-9]|[12]\\d|3[01])|(0[469]|11)-(0[1-9]|[12]\\d|30)|"
+        "02-(0[1-9]|1\\d|2[0-8]))";
+    const std::string hour = "([01]\\d|2[0-3])";
+    const std::string time = hour + ":[0-5]\\d:[0-5]\\d(\\.\\d{1,9})?(Z|[+-]" + hour + ":[0-5]\\d)";
+    const std::string duration =
+        "P(\\d{1,4}W|(\\d{1,4}D|\\d{1,4}Y(\\d{1,2}M(\\d{1,2}D)?)?|\\d{1,4}M(\\d{1,2}D)?)(T\\d{1,2}H)?|"
+        "T(\\d{1,4}H(\\d{1,2}M(\\d{1,2}S)?)?|\\d{1,4}M(\\d{1,2}S)?|\\d{1,4}S))";
+    const std::string label = "[A-Za-z0-9]{1,20}(-[A-Za-z0-9]{1,20}){0,2}";
+    const std::string host = label + "(\\." + label + "){0,3}";
+    const std::string word = "[A-Za-z0-9_+-]{1,20}";
+    const std::string octet = "(25[0-5]|2[0-4]\\d|1\\d\\d|[1-9]?\\d)";
+    const std::string group = "[0-9A-Fa-f]{1,4}";
+    std::map<std::string_view, std::string> formats = {
+        {"date", date},
+        {"date-time", date + "T" + time},
+        {"duration", duration},
+        {"email", word + "(\\." + word + "){0,2}@" + host},
+        {"hostname", host},
+        {"ipv4", "(" + octet + "\\.){3}" + octet},
+        {"ipv6", "(" + group + "(:" + group + "){7}|::(" + group + "(:" + group + "){0,5})?)"},
+        {"time", time},
+        {"uri", "https?://" + host + "(/[A-Za-z0-9._~-]*)*"},
+        {"uuid", "[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}"},
+    };
+    for (auto& [name, pattern] : formats) pattern = "^" + pattern + "$";
+    return formats;
+  }();
+  const auto found = kFormats.find(format);
+  return found != kFormats.end() ? std::string_view(found->second) : std::string_view();
 }
 
 }  // namespace longspan

@@ -1,6 +1,7 @@
 #include "runtime/grammar/token_masks.h"
 
 #include <algorithm>
+#include <bitset>
 #include <limits>
 #include <map>
 
@@ -23,14 +24,44 @@ class TrieWalk {
   TrieWalk(const Automaton& automaton, const TokenVocabulary& vocabulary, Matcher* matcher, Threads start)
       : automaton_(automaton), vocabulary_(vocabulary), matcher_(*matcher), threads_(std::move(start)) {}
 
-  // May be run again. take(tokens, distance): tokens that can be read and what is then left. leave(node): the
-  // outermost rule can end where the node does, and tokens go on there.
+  // take(tokens, distance): tokens that can be read and what is then left. leave(node): the outermost rule
+  // can end where the node does, and tokens go on there.
   template <typename Take, typename Leave>
-  void Run(Node root, const Take& take, const Leave& leave) {
-    levels_ = {{vocabulary_.subtree_end(root), 0, matcher_.mark()}};
+  void RunAll(const Take& take, const Leave& leave) {
+    levels_ = {{vocabulary_.subtree_end(TokenVocabulary::kRoot), 0, matcher_.mark()}};
     plain_taken_until_ = 0;
-    if (root == TokenVocabulary::kRoot) TakePlainByLength(take);
-    for (Node node = root + 1; node < vocabulary_.subtree_end(root);) {
+    TakePlainByLength(take);
+    Descend(TokenVocabulary::kRoot + 1, take, leave);
+  }
+
+  // Below nodes whose last byte is the same, and comes next.
+  template <typename Take, typename Leave>
+  void RunAfter(std::span<const Node> nodes, const Take& take, const Leave& leave) {
+    if (nodes.empty()) return;
+    const Level start{0, threads_.size(), matcher_.mark()};
+    const bool ended = matcher_.StepByte(vocabulary_.byte(nodes[0]), 0, threads_.size(), &threads_);
+    plain_taken_until_ = 0;
+    for (const Node node : nodes) {
+      levels_ = {start};
+      levels_.back().subtree_end = vocabulary_.subtree_end(node);
+      TakeNode(node, ended, take);
+      if (threads_.size() > start.threads_begin) Descend(node + 1, take, leave);
+    }
+    levels_ = {start};
+    Pop();
+  }
+
+ private:
+  struct Level {
+    Node subtree_end;
+    size_t threads_begin;  // they end with the level above
+    Matcher::Mark mark;
+  };
+
+  // From `node` to the end of the lowest level.
+  template <typename Take, typename Leave>
+  void Descend(Node node, const Take& take, const Leave& leave) {
+    for (const Node end = levels_.front().subtree_end; node < end;) {
       while (node >= levels_.back().subtree_end) Pop();
       const Node subtree_end = vocabulary_.subtree_end(node);
       if (node < plain_taken_until_ && vocabulary_.all_plain(node)) {
@@ -43,21 +74,10 @@ class TrieWalk {
       levels_.push_back(level);
       TakeNode(node, ended, take);
       if (ended && subtree_end > node + 1) leave(node);
-      if (threads_.size() > level.threads_begin) {
-        ++node;
-      } else {
-        node = subtree_end;
-      }
+      node = threads_.size() > level.threads_begin ? node + 1 : subtree_end;
     }
     while (levels_.size() > 1) Pop();
   }
-
- private:
-  struct Level {
-    Node subtree_end;
-    size_t threads_begin;  // they end with the level above
-    Matcher::Mark mark;
-  };
 
   void Pop() {
     threads_.resize(levels_.back().threads_begin);
@@ -65,16 +85,19 @@ class TrieWalk {
     levels_.pop_back();
   }
 
-  // The only thread of the uppermost level if plain text leads it somewhere; else a state of -1.
-  Thread PlainThread() const {
-    if (threads_.size() != levels_.back().threads_begin + 1) return {-1, 0};
-    const Thread thread = threads_.back();
-    return {automaton_.plain_next[static_cast<size_t>(thread.state)], thread.frame};
+  // Where a plain character leads from the uppermost level, if that is one thread; else a state of -1.
+  Thread PlainNext() const {
+    const size_t begin = levels_.back().threads_begin;
+    if (begin == threads_.size()) return {-1, 0};
+    const auto others = threads_.begin() + static_cast<std::ptrdiff_t>(begin) + 1;
+    if (!std::all_of(others, threads_.end(), [](const Thread& thread) { return thread.called; }))
+      return {-1, 0};
+    return {automaton_.plain_next[static_cast<size_t>(threads_[begin].state)], threads_[begin].frame};
   }
 
   template <typename Take>
   void TakePlainByLength(const Take& take) {
-    Thread thread = PlainThread();
+    Thread thread = PlainNext();
     if (thread.state < 0) return;
     plain_taken_until_ = vocabulary_.subtree_end(TokenVocabulary::kRoot);
     for (size_t length = 1; length <= vocabulary_.longest_plain() && thread.state >= 0; ++length) {
@@ -89,7 +112,7 @@ class TrieWalk {
     const size_t begin = levels_.back().threads_begin;
     if (node >= plain_taken_until_) {
       // A token that is plain leads where this node does.
-      if (const Thread thread = PlainThread(); thread.state >= 0 && thread == threads_.back()) {
+      if (const Thread thread = PlainNext(); thread.state >= 0 && thread == threads_[begin]) {
         take(vocabulary_.plain_tokens(node), matcher_.Distance(thread));
         plain_taken_until_ = vocabulary_.subtree_end(node);
       }
@@ -123,6 +146,9 @@ struct TokenMasks::StateMask {
   std::vector<Set> sets;     // nearest first
   std::vector<Node> leaves;  // where the rule can end in the middle of tokens
   int32_t depth = 0;         // of calls that they open at most
+  // Children of the leaves by their byte, made when that byte is found to follow. Many leaves have hundreds
+  // of children, of which the few bytes that JSON has after a string pick few.
+  std::map<uint8_t, std::vector<Node>> after_leaves;
 
   size_t Bytes() const {
     size_t bytes = sizeof(*this) + leaves.size() * sizeof(Node);
@@ -138,9 +164,10 @@ TokenMasks::StateMask TokenMasks::ComputeMask(StateId state) const {
   Matcher matcher(automaton_, completions_);
   StateMask mask;
   std::map<int64_t, std::vector<int32_t>> by_distance;
-  TrieWalk walk(automaton_, *vocabulary_, &matcher, {{state, Matcher::kOutermost}});
-  walk.Run(
-      TokenVocabulary::kRoot,
+  Threads start;
+  matcher.Start({state, Matcher::kOutermost}, &start);
+  TrieWalk walk(automaton_, *vocabulary_, &matcher, std::move(start));
+  walk.RunAll(
       [&](std::span<const int32_t> tokens, int64_t distance) {
         std::vector<int32_t>& set = by_distance[distance];
         set.insert(set.end(), tokens.begin(), tokens.end());
@@ -160,18 +187,30 @@ TokenMasks::StateMask TokenMasks::ComputeMask(StateId state) const {
   return mask;
 }
 
-std::shared_ptr<const TokenMasks::StateMask> TokenMasks::MaskOf(StateId state) const {
+std::shared_ptr<TokenMasks::StateMask> TokenMasks::MaskOf(StateId state) const {
   const std::lock_guard lock(mutex_);
-  std::shared_ptr<const StateMask>& kept = masks_[state];
-  if (kept != nullptr) return kept;
-  auto mask = std::make_shared<const StateMask>(ComputeMask(state));
+  if (const auto kept = masks_.find(state); kept != masks_.end()) return kept->second;
+  auto mask = std::make_shared<StateMask>(ComputeMask(state));
   if (masks_bytes_ + mask->Bytes() > kMostBytesKept) {
     masks_.clear();
     masks_bytes_ = 0;
   }
   masks_bytes_ += mask->Bytes();
-  masks_[state] = mask;
+  masks_.emplace(state, mask);
   return mask;
+}
+
+// Valid while the mask is.
+std::span<const Node> TokenMasks::AfterLeaves(StateMask* mask, uint8_t byte) const {
+  const std::lock_guard lock(mutex_);
+  const auto [found, is_new] = mask->after_leaves.try_emplace(byte);
+  if (is_new) {
+    for (const Node leaf : mask->leaves) {
+      if (const auto child = vocabulary_->Child(leaf, byte)) found->second.push_back(*child);
+    }
+    masks_bytes_ += found->second.size() * sizeof(Node);
+  }
+  return found->second;
 }
 
 void TokenMasks::Allow(Matcher* matcher, const Threads& threads, int64_t most_distance,
@@ -182,9 +221,14 @@ void TokenMasks::Allow(Matcher* matcher, const Threads& threads, int64_t most_di
   };
   const auto leave_nothing = [](Node) {};  // nothing follows the outermost rule
   for (const Thread& thread : threads) {
-    const std::shared_ptr<const StateMask> mask = MaskOf(thread.state);
+    if (thread.called) continue;
+    const Matcher::Mark mark = matcher->mark();
+    const std::shared_ptr<StateMask> mask = MaskOf(thread.state);
     if (matcher->FrameDepth(thread.frame) + mask->depth > Matcher::kMostDepth) {
-      TrieWalk(automaton_, *vocabulary_, matcher, {thread}).Run(TokenVocabulary::kRoot, take, leave_nothing);
+      Threads start;
+      matcher->Start(thread, &start);
+      TrieWalk(automaton_, *vocabulary_, matcher, std::move(start)).RunAll(take, leave_nothing);
+      matcher->Rollback(mark);
       continue;
     }
     const int64_t after_rule = matcher->FrameDistance(thread.frame);
@@ -194,11 +238,19 @@ void TokenMasks::Allow(Matcher* matcher, const Threads& threads, int64_t most_di
       for (size_t word = 0; word < allowed.size(); ++word) allowed[word] |= set.bits[word];
     }
     if (mask->leaves.empty() || thread.frame == Matcher::kOutermost) continue;
-    const Matcher::Mark mark = matcher->mark();
     Threads returned;
     matcher->Return(thread.frame, &returned);
+    std::bitset<256> next_bytes;
+    for (const Thread& next : returned) {
+      for (const ByteEdge& edge : automaton_.bytes.of(next.state)) {
+        for (int byte = edge.first; byte <= edge.last; ++byte) next_bytes.set(static_cast<size_t>(byte));
+      }
+    }
     TrieWalk walk(automaton_, *vocabulary_, matcher, std::move(returned));
-    for (const Node node : mask->leaves) walk.Run(node, take, leave_nothing);
+    for (size_t byte = 0; byte < next_bytes.size(); ++byte) {
+      if (!next_bytes[byte]) continue;
+      walk.RunAfter(AfterLeaves(mask.get(), static_cast<uint8_t>(byte)), take, leave_nothing);
+    }
     matcher->Rollback(mark);
   }
 }

@@ -1,8 +1,8 @@
 // Which tokens may follow: an automaton against a vocabulary.
 //
-// What a token does inside the rule of one state does not depend on what called the rule, so it is worked out
-// once and kept; the tokens that go on after the rule's end are looked at each time. Threads: any; what is
-// kept is guarded by a lock.
+// What a token does inside the rule of a state, and inside what this one calls, does not depend on what
+// called the rule: it is worked out once and kept. Tokens that go on after the end of the rule are looked at
+// each time. Threads: any; what is kept is guarded by a lock.
 #pragma once
 
 #include <cstdint>
@@ -36,14 +36,15 @@ class TokenMasks {
  private:
   struct StateMask;
 
-  std::shared_ptr<const StateMask> MaskOf(StateId state) const;
+  std::shared_ptr<StateMask> MaskOf(StateId state) const;
+  std::span<const TokenVocabulary::Node> AfterLeaves(StateMask* mask, uint8_t byte) const;
   StateMask ComputeMask(StateId state) const;
 
   const Automaton& automaton_;
   const std::shared_ptr<const TokenVocabulary> vocabulary_;
   const Completions completions_;
   mutable std::mutex mutex_;
-  mutable absl::flat_hash_map<StateId, std::shared_ptr<const StateMask>> masks_;  // guarded, as is their size
+  mutable absl::flat_hash_map<StateId, std::shared_ptr<StateMask>> masks_;  // guarded, as is their size
   mutable size_t masks_bytes_ = 0;
 };
 

@@ -62,7 +62,7 @@ TEST(TokenMasksTest, EqualTryingEachToken) {
       std::mt19937 random(seed);
       Matcher matcher(automaton, masks.completions());
       Matcher::Threads threads;
-      matcher.Start(automaton.start, &threads);
+      matcher.Start({automaton.start, Matcher::kOutermost}, &threads);
       std::string text;
       for (int step = 0; step < 40 && !threads.empty(); ++step) {
         std::vector<int64_t> distances(static_cast<size_t>(vocabulary->size()), kNowhere);
@@ -111,7 +111,7 @@ TEST(TokenMasksTest, KeepTheGreatestDepth) {
   const TokenMasks masks(automaton, vocabulary);
   Matcher matcher(automaton, masks.completions());
   Matcher::Threads threads;
-  matcher.Start(automaton.start, &threads);
+  matcher.Start({automaton.start, Matcher::kOutermost}, &threads);
   std::vector<uint64_t> allowed(vocabulary->mask_words());
   for (int depth = 0;; ++depth) {
     ASSERT_LT(depth, 300);
