@@ -1,7 +1,7 @@
 """usage: serve_concurrent.py LONGSPAN MODEL
 
-32 streams at once, with prompts of 16 to 8,000 tokens, and each of them alone: under (1,1), (1,2) and in any company the
-tokens are the same. Exit status 1 when not so.
+32 streams at once, with prompts of 16 to 8,000 tokens: under (1,1) and (1,2) each gives the tokens that it gives alone under
+(1,1). Exit status 1 when not so.
 """
 import http.client
 import json
@@ -71,21 +71,18 @@ def main():
     tokens = sum(len(request["prompt"]) for request in asked)
     alone = None
     for layout in LAYOUTS:
-        with Server(longspan, model, "--kv-bytes", "512M", "--threads", "2" if layout == (1, 1) else "1", layout=layout) as server:
-            begin = time.monotonic()
-            of_layout = [stream(server.port, request) for request in asked]
-            one_by_one_s = time.monotonic() - begin
+        with Server(longspan, model, "--kv-bytes", "1G", "--threads", "2" if layout == (1, 1) else "1", layout=layout) as server:
+            # Those of the first layout: so layouts are compared too.
+            alone = alone or [stream(server.port, request) for request in asked]
             begin = time.monotonic()
             at_once = together(server.port, asked)
             at_once_s = time.monotonic() - begin
-            alone = alone or of_layout
-            check(of_layout == alone, f"alone, {layout} gives other tokens than {LAYOUTS[0]}")
             wrong = [len(request["prompt"]) for request, got, want in zip(asked, at_once, alone) if got != want]
             check(not wrong, f"{layout}: among others, prompts of {wrong} tokens give other tokens than alone")
             server.wait_for(lambda: server.pages() == 0, "free pages")
             check(server.end() == 0, "exit status at the end")
         print(f"{layout}: {STREAMS} streams at once, prompts of {SHORTEST} to {LONGEST} tokens, {tokens} in all: the tokens of each "
-              f"alone; {at_once_s:.0f} s, one by one {one_by_one_s:.0f} s", flush=True)
+              f"alone; {at_once_s:.0f} s", flush=True)
     check(len({tuple(answer) for answer in alone}) > STREAMS // 2, "nearly all answers are the same: the test shows nothing")
 
 
