@@ -5,10 +5,9 @@
 source "$(dirname "$0")/lib/common.sh"
 packages=(openai==3.54.0 jsonschema==4.26.0)
 
-python3 -m venv "$work/python"
-if ! "$work/python/bin/pip" --no-input install -q "${packages[@]}"; then
+if ! python3 -m pip --no-input install -q --target "$work/packages" "${packages[@]}"; then
   echo "SKIPPED: the client cannot be fetched: ${packages[*]}"
   exit 77
 fi
-PYTHONDONTWRITEBYTECODE=1 "$work/python/bin/python" "$root/tests/full/lib/serve_openai.py" "$build/longspan" "$model" \
+PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=$work/packages python3 "$root/tests/full/lib/serve_openai.py" "$build/longspan" "$model" \
   "$root/tests/goldens" || fail "the openai package"
