@@ -7,8 +7,8 @@
 namespace longspan {
 
 inline constexpr double kNoItlTarget = std::numeric_limits<double>::infinity();
-// By what the machine needs: kAutoStretch times the gap without prompts, see prefill_pacer.h.
+// By what the machine needs: a little less than one and a half times the gap without prompts,
+// prefill_pacer.h.
 inline constexpr double kAutoItlTarget = 0;
-inline constexpr double kAutoStretch = 1.45;
 
 }  // namespace longspan

@@ -23,6 +23,7 @@ namespace longspan {
 
 class PrefillPacer {
  public:
+  static constexpr double kAutoStretch = 1.47;
   static constexpr int64_t kLeastChunkTokens = 4;  // prompts go on by so much, whatever the target
   static constexpr int64_t kStepsPerBurst = 128;
   static constexpr int64_t kStepsPerProbe = 64;

@@ -43,10 +43,11 @@ struct Sequence {
   BlockTable blocks;
   int64_t prefill_tokens = 0;   // those it had when it was admitted: computed before it decodes
   int64_t computed_tokens = 0;  // positions whose KV is written
-  int64_t next_logits = 0;      // the first position whose logits were not delivered
-  TokenCounts counts;           // kept only if sampling looks at it
 
-  bool finished = false;  // OnFinish was called; it holds nothing any more
+  // A preemption leaves these as they are.
+  int64_t next_logits = 0;  // the first position whose logits were not delivered
+  TokenCounts counts;       // kept only if sampling looks at it
+  bool finished = false;    // OnFinish was called; it holds nothing any more
 
   int64_t total_tokens() const { return prompt_tokens + max_tokens; }
   KvNeed kv_need() const { return {total_tokens(), chunk_tokens}; }

@@ -70,12 +70,14 @@ TEST_F(PrefillPacerTest, TheAutomaticTargetFollowsTheDecodes) {
   for (int step = 0; step < 100; ++step) Step(pacer, {decoding_});
   int64_t chunk = 0;
   for (int step = 0; step < 40; ++step) chunk = Step(pacer, {decoding_, long_prompt_});
-  EXPECT_NEAR(static_cast<double>(chunk), (kAutoStretch - 1) * kDecodeSeconds / kTokenSeconds, 1.5);
+  EXPECT_NEAR(static_cast<double>(chunk), (PrefillPacer::kAutoStretch - 1) * kDecodeSeconds / kTokenSeconds,
+              1.5);
   // More that wait than decode.
   for (int step = 0; step < 20; ++step) {
     chunk = Step(pacer, {decoding_, long_prompt_, long_prompt_, long_prompt_});
   }
-  EXPECT_NEAR(static_cast<double>(chunk), 3 * (kAutoStretch - 1) * kDecodeSeconds / kTokenSeconds, 3.5);
+  EXPECT_NEAR(static_cast<double>(chunk),
+              3 * (PrefillPacer::kAutoStretch - 1) * kDecodeSeconds / kTokenSeconds, 3.5);
 }
 
 TEST_F(PrefillPacerTest, NowAndThenDecodesGoAlone) {
