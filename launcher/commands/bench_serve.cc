@@ -69,11 +69,13 @@ class BenchServeCommand final : public Command {
     }
     const absl::StatusOr<load::RequestFormat> format = load::RequestFormat::Create(
         probe_.endpoint, probe_.model, probe_.extra_body, load::Prompts::OfText({}, probe_.seed));
-    if (!format.ok())
+    if (!format.ok()) {
       return UsageError(absl::StrCat("--extra-body: ", std::string(format.status().message())));
+    }
     if (trace_) return absl::OkStatus();
-    if (scale_time_ || scale_lengths_)
+    if (scale_time_ || scale_lengths_) {
       return UsageError("--scale-time and --scale-lengths need --trace FILE");
+    }
     if (!input_ || !output_) return UsageError("--input-tokens and --output-tokens are needed: give both");
     if (!requests_ && !duration_s_) return UsageError("no end: give --requests N, --duration S or both");
     return absl::OkStatus();

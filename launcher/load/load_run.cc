@@ -9,7 +9,9 @@ namespace longspan::load {
 namespace {
 
 constexpr int kTooManyRequests = 429, kServiceUnavailable = 503;
-constexpr double kRetryAfterUnlessTold = 1;
+constexpr double kRetryAfterUnlessToldS = 1;
+// Of a user in a closed loop, lest a server that refuses everything is asked without end.
+constexpr double kPauseAfterFailureS = 0.1;
 
 // At most 30 years.
 Time::duration Duration(double seconds) {
@@ -120,7 +122,7 @@ void LoadRun::OnEnd(const std::shared_ptr<Attempt>& attempt, std::optional<doubl
   }
   ++record.retries;
   waiting_.insert(attempt);
-  client_.At(start_ + Duration(now_s + retry_after_s.value_or(kRetryAfterUnlessTold)),
+  client_.At(start_ + Duration(now_s + retry_after_s.value_or(kRetryAfterUnlessToldS)),
              [run = shared_from_this(), attempt] {
                if (run->waiting_.erase(attempt) > 0) run->SendAttempt(attempt);
              });
@@ -128,19 +130,25 @@ void LoadRun::OnEnd(const std::shared_ptr<Attempt>& attempt, std::optional<doubl
 
 void LoadRun::Finish(const std::shared_ptr<Attempt>& attempt) {
   const double end_s = attempt->record.end_s;
+  const bool completed = attempt->record.completed();
   {
     const std::lock_guard lock(mutex_);
     --progress_.running;
-    ++(attempt->record.completed() ? progress_.completed : progress_.failed);
+    ++(completed ? progress_.completed : progress_.failed);
     progress_.tokens += attempt->record.completion_tokens;
     result_.duration_s = std::max(result_.duration_s, end_s);
     result_.records.push_back(std::move(attempt->record));
   }
-  if (workload_.users() > 0) {
-    const std::optional<double> limit_s = workload_.options().duration_s;
-    if (limit_s && end_s >= *limit_s) next_.reset();
-    if (next_) SendNext(end_s);
-  }
+  if (workload_.users() == 0) return FinishIfDone();
+  if (completed) return NextOfUser(end_s);
+  client_.At(start_ + Duration(end_s + kPauseAfterFailureS),
+             [run = shared_from_this(), end_s] { run->NextOfUser(end_s + kPauseAfterFailureS); });
+}
+
+void LoadRun::NextOfUser(double now_s) {
+  const std::optional<double> limit_s = workload_.options().duration_s;
+  if (limit_s && now_s >= *limit_s) next_.reset();
+  if (next_) SendNext(now_s);
   FinishIfDone();
 }
 

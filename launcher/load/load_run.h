@@ -68,6 +68,7 @@ class LoadRun : public std::enable_shared_from_this<LoadRun> {
   void SendAttempt(const std::shared_ptr<Attempt>& attempt);
   void OnEnd(const std::shared_ptr<Attempt>& attempt, std::optional<double> retry_after_s, double now_s);
   void Finish(const std::shared_ptr<Attempt>& attempt);
+  void NextOfUser(double now_s);
   void FinishIfDone();
   double Seconds(Time time) const;
 

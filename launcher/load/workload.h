@@ -18,7 +18,8 @@ namespace longspan::load {
 struct PoissonArrivals {
   double rate = 1;
 };
-// Closed loop: each of `users` makes its next request when its last one has ended.
+// Closed loop: each of `users` makes its next request when its last one has ended, a moment later when that
+// one has failed.
 struct ClosedLoop {
   int64_t users = 1;
 };

@@ -26,8 +26,8 @@ bool Matcher::StepByte(uint8_t byte, size_t first, size_t last, Threads* threads
     const auto edge = std::find_if(edges.begin(), edges.end(), reads);
     if (edge == edges.end()) return false;
     const bool is_only = std::none_of(edge + 1, edges.end(), reads);
-    const bool only_reads = automaton_.calls.of(edge->target).empty() &&
-                            !automaton_.accepting[static_cast<size_t>(edge->target)];
+    const bool only_reads =
+        automaton_.calls.of(edge->target).empty() && !automaton_.accepting[static_cast<size_t>(edge->target)];
     if (is_only && only_reads) {
       const Thread next{edge->target, thread.frame};
       if (HasCompletion(next)) threads->push_back(next);
