@@ -105,18 +105,21 @@ void AutomatonBuilder::AddText(StateId from, std::string_view text, StateId to) 
 
 void AutomatonBuilder::AddTexts(StateId from, std::vector<std::string> texts, StateId to) {
   std::sort(texts.begin(), texts.end());
+  texts.erase(std::unique(texts.begin(), texts.end()), texts.end());
   std::vector<StateId> path = {from};  // of the text before: the state after each of its bytes
   std::string_view before;
-  for (const std::string& text : texts) {
+  for (size_t t = 0; t < texts.size(); ++t) {
+    const std::string& text = texts[t];
     const auto [end, unused] = std::mismatch(text.begin(), text.end(), before.begin(), before.end());
     const auto shared = static_cast<size_t>(end - text.begin());
     path.resize(shared + 1);
+    const bool goes_on = t + 1 < texts.size() && texts[t + 1].starts_with(text);
     for (size_t i = shared; i < text.size(); ++i) {
       const auto byte = static_cast<uint8_t>(text[i]);
-      path.push_back(AddState());
+      path.push_back(i + 1 == text.size() && !goes_on ? to : AddState());
       AddBytes(path[i], byte, byte, path[i + 1]);
     }
-    AddEmpty(path.back(), to);
+    if (goes_on || text.empty()) AddEmpty(path.back(), to);
     before = text;
   }
 }

@@ -53,7 +53,7 @@ struct Automaton {
   EdgeTable<CallEdge> calls;
   EdgeTable<SpecialEdge> specials;
   std::vector<bool> accepting;
-  // Where any character that stands for itself in a JSON string leads, and nowhere else; -1 where that is not
+  // Where any plain character (token_vocabulary.h) leads, and nowhere else; -1 where that is not
   // so. Lets the many tokens that are such text be taken at once.
   std::vector<StateId> plain_next;
   std::vector<std::string> spellings;

@@ -330,8 +330,9 @@ class SchemaCompiler {
     }
     absl::Status status;
     const StateId rule =
-        rules_.Rule(absl::StrCat("pattern ", std::string(pattern)),
-                    [&](StateId start, StateId end) { status = AddPattern(pattern, start, end, &builder_); });
+        rules_.Rule(absl::StrCat("pattern ", std::string(pattern)), [&](StateId start, StateId end) {
+          status = AddPattern(pattern, start, end, &builder_, &pattern_work_left_);
+        });
     if (!status.ok()) {
       return Invalid(path, "\"pattern\" is \"", text, "\": ", std::string(status.message()));
     }
@@ -512,6 +513,7 @@ class SchemaCompiler {
   JsonRules rules_{&builder_};
   std::map<std::string, StateId> references_;  // to the starts of their rules
   std::vector<Reference> pending_;             // rules to be filled
+  int64_t pattern_work_left_ = 50'000'000;     // of all patterns
 };
 
 }  // namespace

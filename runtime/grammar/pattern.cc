@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
 #include "kernels/status_macros.h"
 #include "runtime/grammar/json_rules.h"
@@ -22,6 +23,9 @@ namespace {
 constexpr int64_t kMostStates = 50'000;  // of one pattern
 constexpr int kMostRepetitions = 1000;   // in {m,n}
 constexpr int kMostNested = 50;          // groups
+constexpr int64_t kWorkOfAnEdge = 20;    // to read it, beside looking at it once
+constexpr int64_t kWorkOfPlainNext = 50'000;
+constexpr std::string_view kTooLarge = "it is too large, with the patterns before it";
 constexpr uint32_t kLastCode = 0x10FFFF;
 
 struct CodeRange {
@@ -304,16 +308,18 @@ class PatternReader {
     const auto add = [&](uint32_t first, uint32_t last) {
       if (first <= last) AddUtf8Range(first, last, from, to, &builder_);
     };
+    std::vector<std::string> escaped;
     for (const auto& [first, last] : set) {
       for (uint32_t code = first; code <= std::min<uint32_t>(last, '\\'); ++code) {
         if (code >= 0x20 && code != '"' && code != '\\') continue;
-        std::string quoted = QuotedJson(std::string(1, static_cast<char>(code)));
-        builder_.AddText(from, quoted.substr(1, quoted.size() - 2), to);
+        const std::string quoted = QuotedJson(std::string(1, static_cast<char>(code)));
+        escaped.push_back(quoted.substr(1, quoted.size() - 2));
       }
       add(std::max<uint32_t>(first, 0x20), std::min<uint32_t>(last, '"' - 1));
       add(std::max<uint32_t>(first, '"' + 1), std::min<uint32_t>(last, '\\' - 1));
       add(std::max<uint32_t>(first, '\\' + 1), last);
     }
+    builder_.AddTexts(from, std::move(escaped), to);
   }
 
   std::vector<uint32_t> text_;
@@ -322,12 +328,60 @@ class PatternReader {
   absl::Status status_;
 };
 
+// Edges of a deterministic automaton, by state; those of a state in order and apart.
+using DeterministicEdges = absl::flat_hash_map<StateId, std::vector<ByteEdge>>;
+
+// Whether every character that `characters` reads from `character` on leads from `state` to `target`.
+bool AllLeadTo(const Automaton& characters, StateId character, const DeterministicEdges& edges, StateId state,
+               StateId target) {
+  for (const ByteEdge& part : characters.bytes.of(character)) {
+    const bool ends = characters.accepting[static_cast<size_t>(part.target)];
+    int next = part.first;  // not looked at yet
+    for (const ByteEdge& edge : edges.at(state)) {
+      if (edge.last < next) continue;
+      if (edge.first > next || next > part.last) break;
+      if (ends ? edge.target != target : !AllLeadTo(characters, part.target, edges, edge.target, target)) {
+        return false;
+      }
+      next = edge.last + 1;
+    }
+    if (next <= part.last) return false;
+  }
+  return true;
+}
+
+// Tells the automaton where all plain characters lead to one state, as after '.'. Only makes masks quicker,
+// so it stops when too much work was done.
+void SetPlainNext(const DeterministicEdges& edges, AutomatonBuilder* builder, int64_t* work_left) {
+  static const Automaton kPlainCharacters = [] {
+    AutomatonBuilder characters;
+    const StateId start = characters.AddState(), end = characters.AddState();
+    characters.Accept(end);
+    for (const CodeRange& range : Complement({{0, 0x1F}, {'"', '"'}, {'\\', '\\'}, {0x2028, 0x2029}})) {
+      AddUtf8Range(range.first, range.last, start, end, &characters);
+    }
+    return *characters.Build(start);
+  }();
+  for (const auto& [state, outgoing] : edges) {
+    const auto space = std::find_if(outgoing.begin(), outgoing.end(), [](const ByteEdge& edge) {
+      return edge.first <= ' ' && ' ' <= edge.last;
+    });
+    if (space == outgoing.end()) continue;
+    *work_left -= kWorkOfPlainNext;
+    if (*work_left < 0) return;
+    if (AllLeadTo(kPlainCharacters, kPlainCharacters.start, edges, state, space->target)) {
+      builder->SetPlainNext(state, space->target);
+    }
+  }
+}
+
 // Adds a deterministic automaton that accepts the same, so that matching has one thread (the subset
 // construction). `nfa` has byte edges only.
-absl::Status AddDeterministic(const Automaton& nfa, StateId from, StateId to, AutomatonBuilder* builder) {
+absl::Status AddDeterministic(const Automaton& nfa, StateId from, StateId to, AutomatonBuilder* builder,
+                              int64_t* work_left) {
   using Subset = std::vector<StateId>;  // sorted
-  constexpr size_t kMostWork = 20'000'000;
   std::map<Subset, StateId> states;
+  DeterministicEdges edges;
   std::vector<const Subset*> pending;
   const auto state_of = [&](Subset subset) {
     const auto [entry, is_new] = states.try_emplace(std::move(subset), 0);
@@ -338,11 +392,11 @@ absl::Status AddDeterministic(const Automaton& nfa, StateId from, StateId to, Au
     return entry->second;
   };
   state_of({nfa.start});
-  size_t work = 0;
   while (!pending.empty()) {
     const Subset& subset = *pending.back();
     const StateId state = states.at(subset);
     pending.pop_back();
+    std::vector<ByteEdge> outgoing;
     std::array<bool, 257> begins{};  // of ranges of bytes that lead to the same states
     for (const StateId s : subset) {
       if (nfa.accepting[static_cast<size_t>(s)]) builder->AddEmpty(state, to);
@@ -356,25 +410,30 @@ absl::Status AddDeterministic(const Automaton& nfa, StateId from, StateId to, Au
         for (const ByteEdge& edge : nfa.bytes.of(s)) {
           if (edge.first <= first && first <= edge.last) next.push_back(edge.target);
         }
-        work += nfa.bytes.of(s).size();
+        *work_left -= static_cast<int64_t>(nfa.bytes.of(s).size());
       }
       std::sort(next.begin(), next.end());
       next.erase(std::unique(next.begin(), next.end()), next.end());
-      work += next.size();
+      *work_left -= static_cast<int64_t>(next.size());
       if (!next.empty()) {
-        builder->AddBytes(state, static_cast<uint8_t>(first), static_cast<uint8_t>(end - 1),
-                          state_of(std::move(next)));
+        outgoing.push_back(
+            {static_cast<uint8_t>(first), static_cast<uint8_t>(end - 1), state_of(std::move(next))});
+        builder->AddBytes(state, outgoing.back().first, outgoing.back().last, outgoing.back().target);
       }
       first = end;
     }
-    if (states.size() > kMostStates || work > kMostWork) return absl::InvalidArgumentError("it is too large");
+    edges.emplace(state, std::move(outgoing));
+    if (states.size() > kMostStates || *work_left < 0)
+      return absl::InvalidArgumentError(std::string(kTooLarge));
   }
+  if (!builder->too_large()) SetPlainNext(edges, builder, work_left);
   return absl::OkStatus();
 }
 
 }  // namespace
 
-absl::Status AddPattern(std::string_view pattern, StateId from, StateId to, AutomatonBuilder* builder) {
+absl::Status AddPattern(std::string_view pattern, StateId from, StateId to, AutomatonBuilder* builder,
+                        int64_t* work_left) {
   AutomatonBuilder local(kMostStates);
   const StateId start = local.AddState();
   const StateId open = local.AddState();
@@ -385,8 +444,9 @@ absl::Status AddPattern(std::string_view pattern, StateId from, StateId to, Auto
   local.AddText(close, "\"", end);
   LONGSPAN_RETURN_IF_ERROR(PatternReader(pattern, &local).Add(open, close));
   const absl::StatusOr<Automaton> nfa = local.Build(start);
-  if (!nfa.ok()) return absl::InvalidArgumentError("it is too large");
-  return AddDeterministic(*nfa, from, to, builder);
+  if (!nfa.ok()) return absl::InvalidArgumentError(std::string(kTooLarge));
+  *work_left -= kWorkOfAnEdge * static_cast<int64_t>(nfa->bytes.edges.size());
+  return AddDeterministic(*nfa, from, to, builder, work_left);
 }
 
 std::string_view PatternOfFormat(std::string_view format) {

@@ -14,8 +14,9 @@
 namespace longspan {
 
 // Adds the strings that match, quotes included. InvalidArgument says what in the expression is wrong, not
-// supported or too large.
-absl::Status AddPattern(std::string_view pattern, StateId from, StateId to, AutomatonBuilder* builder);
+// supported or too large. `work_left`: about nanoseconds; what it takes is subtracted.
+absl::Status AddPattern(std::string_view pattern, StateId from, StateId to, AutomatonBuilder* builder,
+                        int64_t* work_left);
 
 // The expression of a value of "format"; empty for one that is not supported.
 std::string_view PatternOfFormat(std::string_view format);

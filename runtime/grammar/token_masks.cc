@@ -12,7 +12,7 @@ using Thread = Matcher::Thread;
 using Threads = Matcher::Threads;
 using Node = TokenVocabulary::Node;
 
-constexpr size_t kMostBytesKept = size_t{64} << 20;  // of one automaton's masks
+constexpr size_t kMostBytesKept = size_t{8} << 20;  // of one automaton's masks
 
 void SetBit(int32_t token, std::span<uint64_t> bits) {
   bits[static_cast<size_t>(token) / 64] |= uint64_t{1} << (token % 64);
@@ -95,10 +95,26 @@ class TrieWalk {
     return {automaton_.plain_next[static_cast<size_t>(threads_[begin].state)], threads_[begin].frame};
   }
 
+  // Whether plain_next tells where plain tokens lead that begin with a character to `state`.
+  bool IsPlainChainKnown(StateId state) const {
+    for (size_t length = 1; length < vocabulary_.longest_plain(); ++length) {
+      const StateId next = automaton_.plain_next[static_cast<size_t>(state)];
+      if (next == state) return true;
+      if (next < 0) {
+        const auto reads_plain = [](const ByteEdge& edge) { return edge.first != '"' || edge.last != '"'; };
+        const std::span<const ByteEdge> edges = automaton_.bytes.of(state);
+        return automaton_.calls.of(state).empty() && std::none_of(edges.begin(), edges.end(), reads_plain);
+      }
+      state = next;
+    }
+    return true;
+  }
+
   template <typename Take>
   void TakePlainByLength(const Take& take) {
-    Thread thread = PlainNext();
-    if (thread.state < 0) return;
+    const Thread first = PlainNext();
+    if (first.state < 0 || !IsPlainChainKnown(first.state)) return;
+    Thread thread = first;
     plain_taken_until_ = vocabulary_.subtree_end(TokenVocabulary::kRoot);
     for (size_t length = 1; length <= vocabulary_.longest_plain() && thread.state >= 0; ++length) {
       if (!matcher_.HasCompletion(thread)) return;

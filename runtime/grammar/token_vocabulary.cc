@@ -17,6 +17,7 @@ std::optional<size_t> PlainCharacters(std::string_view bytes) {
     const Utf8Step step = DecodeUtf8(bytes, at);
     if (step.kind != Utf8Kind::kCharacter) return std::nullopt;
     if (step.code < 0x20 || step.code == '"' || step.code == '\\') return std::nullopt;
+    if (step.code == 0x2028 || step.code == 0x2029) return std::nullopt;
     at += step.length;
   }
   return characters;

@@ -46,7 +46,8 @@ class TokenVocabulary {
   std::span<const int32_t> tokens(Node node) const;  // those it spells
   std::optional<Node> Child(Node node, uint8_t byte) const;
 
-  // A plain token is whole characters that stand for themselves in a JSON string.
+  // A plain token is whole characters that stand for themselves in a JSON string, but for the separators
+  // U+2028 and U+2029, which '.' of a pattern leaves out.
   bool all_plain(Node node) const { return nodes_[node].all_plain; }  // its subtree
   std::span<const int32_t> plain_tokens(Node node) const;             // of its subtree
   std::span<const int32_t> plain_tokens_of_length(size_t characters) const;
