@@ -5,7 +5,7 @@ target_include_directories(longspan_options INTERFACE ${PROJECT_SOURCE_DIR})
 target_compile_options(longspan_options INTERFACE -Wall -Wextra -Wno-unused-parameter -ffp-contract=off)
 if(LONGSPAN_SANITIZE)
   target_compile_options(longspan_options INTERFACE
-    -O1 -fsanitize=${LONGSPAN_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
+    -O1 -g1 -fsanitize=${LONGSPAN_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
   target_link_options(longspan_options INTERFACE -fsanitize=${LONGSPAN_SANITIZE})
 endif()
 find_program(LONGSPAN_MOLD mold)
