@@ -9,7 +9,7 @@
 namespace longspan {
 namespace {
 
-constexpr size_t kMaxGrammars = 64;  // kept
+constexpr size_t kMaxGrammars = 16;  // kept
 
 // What decides the grammar; empty for any text.
 std::string KeyOf(const CompletionCall& call) {
