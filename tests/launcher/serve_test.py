@@ -121,6 +121,25 @@ class Server:
         return status
 
 
+def ranks_of(process_id):
+    """The processes of an MPI job by their rank; all descend from this process."""
+    parents, ranks = {}, {}
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError), open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
+            parents[int(pid)] = int(file.read().rpartition(")")[2].split()[1])
+    for pid in parents:
+        ancestor = pid
+        while ancestor in parents and ancestor != process_id:
+            ancestor = parents[ancestor]
+        if ancestor != process_id:
+            continue
+        with contextlib.suppress(OSError), open(f"/proc/{pid}/environ", "rb") as file:
+            for entry in file.read().split(b"\0"):
+                if entry.startswith(b"OMPI_COMM_WORLD_RANK="):
+                    ranks[int(entry.split(b"=")[1])] = pid
+    return ranks
+
+
 class OneServer(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
@@ -396,14 +415,7 @@ class OtherServers(unittest.TestCase):
 
     def lose_rank(self, number):
         server = Server("--tp", "1", "--kvp", "2", ranks=2)
-        children = [int(pid) for pid in subprocess.run(["pgrep", "-f", f"{longspan} serve .*--port 0"], capture_output=True,
-                                                       text=True, check=True).stdout.split()]
-        ranks = {}
-        for pid in children:
-            with contextlib.suppress(OSError), open(f"/proc/{pid}/environ", "rb") as file:
-                for entry in file.read().split(b"\0"):
-                    if entry.startswith(b"OMPI_COMM_WORLD_RANK="):
-                        ranks[int(entry.split(b"=")[1])] = pid
+        ranks = ranks_of(server.process.pid)
         answers = []
 
         def run(stream):
