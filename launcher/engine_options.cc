@@ -4,7 +4,8 @@
 
 namespace longspan {
 
-EngineOptions EngineOptionsFor(const ModelConfig& config, const Group& group, const ModelOptions& options) {
+EngineOptions EngineOptionsFor(const ModelConfig& config, const Tokenizer* tokenizer, const Group& group,
+                               const ModelOptions& options) {
   std::random_device random;
   EngineOptions engine;
   engine.geometry = group.geometry();
@@ -15,6 +16,9 @@ EngineOptions EngineOptionsFor(const ModelConfig& config, const Group& group, co
   engine.vocab_size = config.vocab_size;
   engine.max_logit_rows = group.options().max_logit_rows;
   engine.eos_token_ids = config.eos_token_ids;
+  if (tokenizer != nullptr) {
+    for (const int32_t id : tokenizer->eos_ids()) engine.eos_token_ids.push_back(id);
+  }
   engine.seed = uint64_t{random()} << 32 | random();
   return engine;
 }

@@ -6,11 +6,14 @@
 #include "runtime/engine/group.h"
 #include "runtime/engine/request_check.h"
 #include "runtime/model/model_config.h"
+#include "runtime/tokenizer/tokenizer.h"
 
 namespace longspan {
 
-// Requests without a seed get one that differs from run to run.
-EngineOptions EngineOptionsFor(const ModelConfig& config, const Group& group, const ModelOptions& options);
+// `tokenizer` may be null; what it says of ends counts beside the configuration. Requests without a seed get
+// one that differs from run to run.
+EngineOptions EngineOptionsFor(const ModelConfig& config, const Tokenizer* tokenizer, const Group& group,
+                               const ModelOptions& options);
 
 // What a request must keep to whatever the memory: checked before a model is loaded, to fail early.
 RequestLimits LimitsBeforeLoading(const ModelConfig& config, const ModelOptions& options);

@@ -210,11 +210,8 @@ absl::Status GenerateProgram::RunSteps(Engine& engine, Group& group, double load
 }
 
 absl::StatusOr<int> GenerateProgram::Drive(const ModelSource& source, Group& group, double load_s) {
-  EngineOptions engine_options = EngineOptionsFor(source.config(), group, options_.model);
+  EngineOptions engine_options = EngineOptionsFor(source.config(), tokenizer_.get(), group, options_.model);
   engine_options.max_waiting = static_cast<int>(items_.size());
-  if (tokenizer_ != nullptr) {
-    for (const int32_t id : tokenizer_->eos_ids()) engine_options.eos_token_ids.push_back(id);
-  }
   const std::vector<int32_t> eos_token_ids = engine_options.eos_token_ids;
   LONGSPAN_ASSIGN_OR_RETURN(const std::unique_ptr<Engine> engine, Engine::Create(engine_options, &group));
   Submit(*engine, eos_token_ids);

@@ -74,7 +74,8 @@ class LogitsProgram final : public GroupProgram {
   absl::StatusOr<int> Drive(const ModelSource& source, Group& group, double) override {
     LONGSPAN_ASSIGN_OR_RETURN(
         const std::unique_ptr<Engine> engine,
-        Engine::Create(EngineOptionsFor(source.config(), group, options_.model), &group));
+        Engine::Create(EngineOptionsFor(source.config(), /*tokenizer=*/nullptr, group, options_.model),
+                       &group));
     RowWriter rows(*file_);
     const absl::StatusOr<RequestId> id = engine->Submit(std::move(request_), &rows);
     if (!id.ok()) return Abandon(id.status());

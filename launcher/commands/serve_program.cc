@@ -50,7 +50,8 @@ class ServeProgram final : public GroupProgram {
 
  private:
   absl::Status CreateTokenizer(const ModelSource& source);
-  absl::StatusOr<ServedModel> Describe(const ModelSource& source, Group& group) const;
+  absl::StatusOr<ServedModel> Describe(const ModelSource& source, Group& group,
+                                       const std::vector<int32_t>& eos_token_ids) const;
   // Between two steps: has a signal come?
   void Tick(EngineLoop& loop, const Group& group);
 
@@ -88,8 +89,8 @@ absl::StatusOr<int64_t> ServeProgram::Prepare(const ModelSource& source) {
   api.http.port = static_cast<int>(options_.port);
   api.http.tls_certificate = options_.tls_cert;
   api.http.tls_key = options_.tls_key;
-  api.model_name =
-      options_.served_model_name.empty() ? NameOf(options_.model.model) : options_.served_model_name;
+  if (options_.served_model_name.empty()) options_.served_model_name = NameOf(options_.model.model);
+  api.model_name = options_.served_model_name;
   if (!options_.api_key_file.empty()) {
     LONGSPAN_ASSIGN_OR_RETURN(const std::string text, ReadTextFile(options_.api_key_file));
     LONGSPAN_ASSIGN_OR_RETURN(api.keys, ApiKeys::Parse(text, options_.api_key_file));
@@ -101,22 +102,24 @@ absl::StatusOr<int64_t> ServeProgram::Prepare(const ModelSource& source) {
   return options_.max_sequences;
 }
 
-absl::StatusOr<ServedModel> ServeProgram::Describe(const ModelSource& source, Group& group) const {
+absl::StatusOr<ServedModel> ServeProgram::Describe(const ModelSource& source, Group& group,
+                                                   const std::vector<int32_t>& eos_token_ids) const {
   LONGSPAN_ASSIGN_OR_RETURN(const GroupReport report, group.Report());
   ServedModel model;
-  model.name = options_.served_model_name.empty() ? NameOf(options_.model.model) : options_.served_model_name;
+  model.name = options_.served_model_name;
   model.tokenizer = tokenizer_.get();
   model.chat = chat_ ? &*chat_ : nullptr;
-  model.eos_token_ids = source.config().eos_token_ids;
-  if (tokenizer_ != nullptr) {
-    for (const int32_t id : tokenizer_->eos_ids()) model.eos_token_ids.push_back(id);
-  }
+  model.eos_token_ids = eos_token_ids;
   if (source.ChatTemplate()) {
     model.tool_call_format = DetectToolCallFormat(*source.ChatTemplate());
     model.template_knows_tools = TemplateKnowsTools(*source.ChatTemplate());
   }
-  model.grammars = std::make_shared<AnswerGrammars>(model.tokenizer, source.config().vocab_size,
-                                                    model.eos_token_ids, model.tool_call_format);
+  if (model.tokenizer != nullptr) {
+    model.tool_call_tokens = ToolCallTokens(model.tool_call_format, *model.tokenizer);
+  }
+  model.grammars =
+      std::make_shared<AnswerGrammars>(model.tokenizer, source.config().vocab_size, eos_token_ids,
+                                       model.tool_call_format, model.tool_call_tokens);
   model.tp = report.tp;
   model.kvp = report.kvp;
   model.hosts = report.hosts;
@@ -127,6 +130,7 @@ absl::StatusOr<ServedModel> ServeProgram::Describe(const ModelSource& source, Gr
   }
   model.block_size = geometry.block_size;
   model.numerics = group.options().numerics.ToString();
+  model.rank_invariant = group.options().numerics.ways == kReductionWays;
   const std::string decides = absl::StrCat(model.name, " ", model.numerics);
   model.fingerprint = absl::StrFormat("fp_%016x", XXH3_64bits(decides.data(), decides.size()));
   return model;
@@ -140,23 +144,22 @@ void ServeProgram::Tick(EngineLoop& loop, const Group& group) {
   if (signal_ != 0 || PendingInterrupt() == 0) return;
   signal_ = PendingInterrupt();
   const bool quick = signal_ == SIGTERM && env_.size > 1;
+  const std::chrono::duration<double> timeout =
+      quick ? kQuickDrain : std::chrono::duration<double>(options_.drain_timeout_s);
   spdlog::info("draining: no new requests, {} open ones may go on for {} s; a second signal ends at once",
-               loop.open(), quick ? 0.3 : options_.drain_timeout_s);
+               loop.open(), timeout.count());
   server_->SetDraining();
-  loop.Drain(quick ? kQuickDrain
-                   : std::chrono::duration_cast<Clock::Duration>(
-                         std::chrono::duration<double>(options_.drain_timeout_s)));
+  loop.Drain(std::chrono::duration_cast<Clock::Duration>(timeout));
 }
 
 absl::StatusOr<int> ServeProgram::Drive(const ModelSource& source, Group& group, double load_s) {
-  LONGSPAN_ASSIGN_OR_RETURN(ServedModel model, Describe(source, group));
-  EngineOptions engine_options = EngineOptionsFor(source.config(), group, options_.model);
+  EngineOptions engine_options = EngineOptionsFor(source.config(), tokenizer_.get(), group, options_.model);
   engine_options.max_waiting = static_cast<int>(options_.max_queue);
-  engine_options.eos_token_ids = model.eos_token_ids;
   engine_options.itl_target_s = options_.itl_target_s.value_or(kAutoItlTarget);
   engine_options.max_overtaken_s = kMaxOvertakenS;
   engine_options.clock = &clock_;
   LONGSPAN_ASSIGN_OR_RETURN(const std::unique_ptr<Engine> engine, Engine::Create(engine_options, &group));
+  LONGSPAN_ASSIGN_OR_RETURN(ServedModel model, Describe(source, group, engine_options.eos_token_ids));
   EngineLoop loop(*engine, options_.max_sequences + options_.max_queue, clock_);
   model.loop = &loop;
   model.limits = engine->limits();

@@ -34,11 +34,14 @@ std::string KeyOf(const CompletionCall& call) {
 }  // namespace
 
 AnswerGrammars::AnswerGrammars(const Tokenizer* tokenizer, int64_t vocab_size,
-                               std::vector<int32_t> eos_token_ids, ToolCallFormat format)
+                               std::vector<int32_t> eos_token_ids, ToolCallFormat format,
+                               const std::vector<int32_t>& tool_call_tokens)
     : tokenizer_(tokenizer),
       vocab_size_(vocab_size),
       eos_token_ids_(std::move(eos_token_ids)),
-      format_(format) {}
+      format_(format) {
+  for (const int32_t id : tool_call_tokens) markers_.push_back(tokenizer->Spelling(id));
+}
 
 absl::StatusOr<Grammar::Shared> AnswerGrammars::For(const CompletionCall& call) {
   const std::string key = KeyOf(call);
@@ -73,16 +76,14 @@ absl::StatusOr<Grammar::Shared> AnswerGrammars::Compile(const CompletionCall& ca
 
 // Text in which special tokens are written by their spelling.
 void AnswerGrammars::AddText(std::string_view text, std::vector<Grammar::Shared>* parts) const {
-  const std::vector<int32_t> specials = ToolCallTokens(format_, *tokenizer_);
   while (!text.empty()) {
     size_t begin = text.size();
-    std::string found;
-    for (const int32_t id : specials) {
-      const std::string spelling = tokenizer_->Spelling(id);
-      const size_t at = text.find(spelling);
+    std::string_view found;
+    for (const std::string& marker : markers_) {
+      const size_t at = text.find(marker);
       if (at < begin) {
         begin = at;
-        found = spelling;
+        found = marker;
       }
     }
     if (begin > 0) parts->push_back(Grammar::Literal(text.substr(0, begin)));

@@ -19,9 +19,10 @@ namespace longspan {
 // Threads: all methods from any thread.
 class AnswerGrammars {
  public:
-  // `tokenizer` outlives the object; null, or a model without an end-of-sequence token: grammars are refused.
+  // `tool_call_tokens`: ToolCallTokens of the format. `tokenizer` outlives the object; null, or a model
+  // without an end-of-sequence token: grammars are refused.
   AnswerGrammars(const Tokenizer* tokenizer, int64_t vocab_size, std::vector<int32_t> eos_token_ids,
-                 ToolCallFormat format);
+                 ToolCallFormat format, const std::vector<int32_t>& tool_call_tokens);
 
   // Null when the answer may be any text. Grammars of the same text are shared, with what was worked out for
   // them. InvalidArgument names what is wrong with a schema.
@@ -40,6 +41,7 @@ class AnswerGrammars {
   const int64_t vocab_size_;
   const std::vector<int32_t> eos_token_ids_;
   const ToolCallFormat format_;
+  std::vector<std::string> markers_;  // of the format, those that are special tokens
 
   std::mutex mutex_;                                            // of the following
   std::shared_ptr<const TokenVocabulary> vocabulary_;           // made when first needed

@@ -7,7 +7,6 @@
 #include <mutex>
 #include <utility>
 
-#include <spdlog/spdlog.h>
 #include <nlohmann/json.hpp>
 
 #include "absl/strings/str_cat.h"
@@ -15,6 +14,7 @@
 #include "kernels/status_macros.h"
 #include "runtime/api/cluster_status.h"
 #include "runtime/api/completion_exchange.h"
+#include "runtime/api/error_response.h"
 #include "runtime/api/openai_bodies.h"
 #include "runtime/api/openai_error.h"
 #include "runtime/api/openai_request.h"
@@ -26,15 +26,6 @@ namespace longspan {
 namespace {
 
 enum class Phase : uint8_t { kLoading, kReady, kDraining, kFailed };
-
-HttpResponse ErrorResponse(const absl::Status& error) {
-  HttpResponse response{.status = HttpStatus(error), .body = ErrorBody(error)};
-  if (const auto seconds = RetryAfterSeconds(error)) {
-    response.headers.emplace_back("retry-after", absl::StrCat(*seconds));
-  }
-  if (response.status == 401) response.headers.emplace_back("www-authenticate", "Bearer");
-  return response;
-}
 
 }  // namespace
 
@@ -169,7 +160,6 @@ class ApiServer::State {
 
   absl::StatusOr<std::vector<int32_t>> EncodeConversation(const ServedModel& model,
                                                           const nlohmann::ordered_json& conversation) const {
-    LONGSPAN_RETURN_IF_ERROR(NeedsTokenizer(model));
     LONGSPAN_ASSIGN_OR_RETURN(const std::string text, RenderConversation(model, conversation));
     return model.chat->Encode(text);
   }

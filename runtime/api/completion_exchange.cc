@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "kernels/status_macros.h"
 #include "runtime/api/call_log.h"
+#include "runtime/api/error_response.h"
 #include "runtime/api/openai_error.h"
 #include "runtime/generation/generation.h"
 
@@ -24,14 +25,6 @@ ResponseContext ContextOf(const CompletionCall& call, const ServedModel& model, 
   context.tokenizer = model.tokenizer;
   context.tool_call_format = model.tool_call_format;
   return context;
-}
-
-HttpResponse ResponseOf(const absl::Status& error) {
-  HttpResponse response{.status = HttpStatus(error), .body = ErrorBody(error)};
-  if (const auto seconds = RetryAfterSeconds(error)) {
-    response.headers.emplace_back("retry-after", absl::StrCat(*seconds));
-  }
-  return response;
 }
 
 }  // namespace
@@ -111,10 +104,8 @@ class CompletionExchange::Choice final : public LoopListener {
     options.stop = call.stop;
     options.eos_token_ids = ends_;
     if (call.logprobs) options.logprobs = static_cast<size_t>(*call.logprobs);
-    if (call.tools.choice != ToolUse::Choice::kNone && exchange_->model_.tokenizer != nullptr) {
-      options.spelled_tokens =
-          ToolCallTokens(exchange_->model_.tool_call_format, *exchange_->model_.tokenizer);
-    }
+    if (call.tools.choice != ToolUse::Choice::kNone)
+      options.spelled_tokens = exchange_->model_.tool_call_tokens;
     options.on_text = [this](std::string_view text) { text_ += text; };
     return options;
   }
@@ -166,6 +157,7 @@ CompletionExchange::CompletionExchange(const CompletionCall& call, std::vector<s
 
 absl::Status CompletionExchange::Submit(const CompletionCall& call) {
   LONGSPAN_ASSIGN_OR_RETURN(const Grammar::Shared grammar, model_.grammars->For(call));
+  const int64_t least = grammar == nullptr ? 0 : model_.grammars->LeastTokens(grammar);
   std::vector<Request> requests;
   for (size_t i = 0; i < news_.size(); ++i) {
     Request& request = requests.emplace_back();
@@ -183,7 +175,6 @@ absl::Status CompletionExchange::Submit(const CompletionCall& call) {
     const absl::StatusOr<int64_t> max_tokens = CheckRequest(request, model_.limits);
     if (!max_tokens.ok()) return WithParam(max_tokens.status(), call.chat ? "messages" : "prompt");
     if (grammar != nullptr) {
-      const int64_t least = model_.grammars->LeastTokens(grammar);
       if (least > *max_tokens) {
         return InvalidField("max_tokens",
                             absl::StrCat("is too small: the shortest answer that the schema allows takes ",
@@ -254,7 +245,7 @@ HttpExchange::Progress CompletionExchange::Next() {
     if (begun_) {
       progress.bytes = ErrorEvent(error);
     } else {
-      progress.whole = std::make_unique<HttpResponse>(ResponseOf(error));
+      progress.whole = std::make_unique<HttpResponse>(ErrorResponse(error));
     }
     const int status = HttpStatus(error);
     Conclude(status == 504   ? "deadline"

@@ -23,7 +23,7 @@ constexpr size_t kMostStops = 16;
 constexpr size_t kMostBiases = 1024;
 constexpr double kMostBias = 100;
 constexpr int64_t kMostWhole = std::numeric_limits<int64_t>::max();
-constexpr double kMostReal = std::numeric_limits<float>::max();
+constexpr double kMostTimeoutS = 1e9;
 
 absl::StatusOr<ordered_json> ParseObject(std::string_view body) {
   absl::StatusOr<ordered_json> parsed = ParseJsonText(body);
@@ -127,7 +127,7 @@ absl::Status ReadCommon(const ordered_json& request, CompletionCall* call) {
   LONGSPAN_RETURN_IF_ERROR(fields.ReadWhole("priority", -kMostPriority, kMostPriority, &priority));
   call->priority = static_cast<int>(priority);
   double timeout_s = 0;
-  LONGSPAN_RETURN_IF_ERROR(fields.ReadReal("timeout", 0, kMostReal, &timeout_s));
+  LONGSPAN_RETURN_IF_ERROR(fields.ReadReal("timeout", 0, kMostTimeoutS, &timeout_s));
   if (const ordered_json* const timeout = fields.Find("timeout")) {
     if (timeout_s <= 0) return MustBe("timeout", *timeout, "a number of seconds above 0");
     call->timeout_s = timeout_s;

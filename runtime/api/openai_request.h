@@ -65,7 +65,7 @@ struct CompletionCall {
   std::vector<std::string> stop;      // at most 16, none empty
   bool ignore_eos = false;
   int priority = 0;                 // larger runs first
-  std::optional<double> timeout_s;  // above 0
+  std::optional<double> timeout_s;  // above 0, at most 1e9
   ResponseFormat response_format;
   ToolUse tools;
 

@@ -24,6 +24,7 @@ struct ServedModel {
   std::vector<int32_t> eos_token_ids;
   RequestLimits limits;
   ToolCallFormat tool_call_format = ToolCallFormat::kJson;
+  std::vector<int32_t> tool_call_tokens;  // ToolCallTokens of the format
   bool template_knows_tools = false;
   std::shared_ptr<AnswerGrammars> grammars;
   EngineLoop* loop = nullptr;
@@ -33,7 +34,7 @@ struct ServedModel {
   std::vector<uint64_t> page_bytes;  // [tp * kvp], of one page of KV
   int block_size = 0;                // tokens
   std::string numerics;
-  bool rank_invariant = true;
+  bool rank_invariant = false;
 };
 
 }  // namespace longspan

@@ -71,6 +71,7 @@ TEST(OpenAiRequestError, NamesFieldAndValueAndWhatIsRight) {
       {R"("priority":3000000000)",
        "priority: 'priority' is 3000000000; it must be a whole number from -2147483647 to 2147483647"},
       {R"("timeout":0)", "timeout: 'timeout' is 0; it must be a number of seconds above 0"},
+      {R"("timeout":1e30)", "timeout: 'timeout' is 1e+30; it must be a number from 0 to 1e+09"},
       {R"("response_format":"json")", "response_format: 'response_format' is \"json\"; it must be an object"},
       {R"("response_format":{})",
        "response_format.type: 'response_format.type' is missing; it must be \"text\", \"json_object\" or "

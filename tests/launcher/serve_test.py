@@ -92,7 +92,6 @@ class Server:
         """What the server answers to these bytes before it closes the connection."""
         with socket.create_connection(("127.0.0.1", self.port), timeout=30) as client:
             client.sendall(text)
-            client.shutdown(socket.SHUT_WR) if text.endswith(b"EOF") else None
             answer = b""
             with contextlib.suppress(ConnectionResetError):
                 while part := client.recv(65536):
