@@ -22,8 +22,8 @@ constexpr int kDecodeQueries[] = {4, 8};  // query heads a KV head
 constexpr int64_t kDecodeContexts[] = {8192, 32768};
 constexpr int kPrefillHeadDims[] = {64, 128, 256};
 constexpr int kPrefillKvHeads = 1, kPrefillQueries = 4;
-constexpr int64_t kPrefillRows = 512;
 constexpr int64_t kPrefillPrefixes[] = {0, 8192, 32768};
+constexpr int64_t kChunkRows[] = {512, 8};  // of a prompt alone, and beside decodes
 
 struct AttentionShape {
   Heads heads;
@@ -198,9 +198,11 @@ void RunAttentionCases(const std::vector<BoundBackend>& backends, const KernelCa
   }
   for (int head_dim : kPrefillHeadDims) {
     for (int64_t prefix : kPrefillPrefixes) {
-      const AttentionShape shape = {{head_dim, kPrefillKvHeads}, kPrefillQueries, kPrefillRows, prefix};
-      RunShape(absl::StrCat("attention/prefill", HeadsName(shape), "/prefix=", prefix), shape, backends,
-               options, measurement);
+      for (int64_t rows : kChunkRows) {
+        const AttentionShape shape = {{head_dim, kPrefillKvHeads}, kPrefillQueries, rows, prefix};
+        RunShape(absl::StrCat("attention/prefill", HeadsName(shape), "/rows=", rows, "/prefix=", prefix),
+                 shape, backends, options, measurement);
+      }
     }
   }
 }

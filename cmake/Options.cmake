@@ -12,3 +12,11 @@ find_program(LONGSPAN_MOLD mold)
 if(LONGSPAN_MOLD)
   target_link_options(longspan_options INTERFACE -fuse-ld=mold)
 endif()
+
+# For a target whose large headers take longer to optimise, under a sanitizer, than its tests take to run without.
+function(longspan_compile_quickly target)
+  if(LONGSPAN_SANITIZE)
+    get_target_property(sources ${target} SOURCES)
+    set_source_files_properties(${sources} PROPERTIES COMPILE_OPTIONS -O0)
+  endif()
+endfunction()

@@ -11,6 +11,7 @@
 #include <span>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
 #include "kernels/attention_plan.h"
 #include "kernels/device.h"
@@ -127,6 +128,10 @@ class Backend {
 
   virtual Device& device() = 0;
   virtual int threads() const = 0;
+
+  // Computation of the host between operations: calls body(index, thread) for each index of [0, count) on the
+  // host's threads, thread < threads(), in the usual floating-point mode. Returns when all are done.
+  virtual void HostFor(int64_t count, absl::FunctionRef<void(int64_t index, int thread)> body) = 0;
 
   // Copies and repacks. Never rounds; needs at most 1.1 times the slice's bytes in the file.
   virtual absl::StatusOr<std::unique_ptr<Weight>> LoadWeight(const WeightSlice& slice) = 0;

@@ -96,6 +96,9 @@ class Device {
   // Copies in stream order. Host memory must stay valid until the stream is synchronized.
   virtual void CopyToDevice(Stream& stream, void* device, const void* host, size_t bytes) = 0;
   virtual void CopyToHost(Stream& stream, void* host, const void* device, size_t bytes) = 0;
+  // Where the host can read this device memory, once a stream that writes it is synchronized, without a copy.
+  // Null where it cannot.
+  virtual const void* HostView(const void* /*device*/) const { return nullptr; }
 };
 
 }  // namespace longspan

@@ -98,8 +98,8 @@ inline void ScorePanel(const Tile& tile, const Matrix& keys, int token, int d) {
     ForEachGroup(tile, [&](const RowGroup& group) {
       const int first = group.begin > token ? (group.begin - token) / 16 : 0;
       const int last = group.end - token < kPanel ? (group.end - token + 15) / 16 : vectors;
-      Multiply(group.rows, tile.queries + tile.PanelOffset(d, group.row), b, first, last, 0, dimensions,
-               d == 0, tile.scores + tile.PanelOffset(token, group.row));
+      Multiply(group.rows, tile.queries + tile.PanelOffset(d, group.row), b.ForRows(group.row), first, last,
+               0, dimensions, d == 0, tile.scores + tile.PanelOffset(token, group.row));
     });
   };
   if constexpr (kStreamed) {
@@ -153,7 +153,8 @@ template <bool kStreamed, typename Matrix>
 inline void AccumulatePanel(const Tile& tile, const Matrix& values, int token, int d) {
   const int tokens = 16 * NumVectors(tile.block_size - token);
   const auto accumulate = [&](const auto& b) {
-    ForEachGroup(tile, [&](const RowGroup& group) { AccumulateGroup(tile, group, b, token, d); });
+    ForEachGroup(
+        tile, [&](const RowGroup& group) { AccumulateGroup(tile, group, b.ForRows(group.row), token, d); });
   };
   if constexpr (kStreamed) {
     accumulate(values);

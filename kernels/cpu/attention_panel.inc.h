@@ -23,10 +23,13 @@ struct Bf16Matrix {
   // Sixteen columns of rows `row` and `row` + 1; `row` is even.
   F32 Even(int row, int vector) const { return LoadBf16Even(p + row * columns + 32 * vector); }
   F32 Odd(int row, int vector) const { return LoadBf16Odd(p + row * columns + 32 * vector); }
-  [[gnu::always_inline]] void Prefetch(int row, int near_row, int vector) const {
-    PrefetchFar(next + row * 2 * kPanel + 64 * vector);
-    LONGSPAN_ISA::Prefetch(p + near_row * columns + 32 * vector);
+  [[gnu::always_inline]] void PrefetchNear(int row, int vector) const {
+    LONGSPAN_ISA::Prefetch(p + row * columns + 32 * vector);
   }
+  [[gnu::always_inline]] void PrefetchNext(int row, int vector) const {
+    PrefetchFar(next + row * 2 * kPanel + 64 * vector);
+  }
+  Bf16Matrix ForRows(int) const { return *this; }
   // Rows and columns of the panel that begins at (row, column) of a matrix of `rows` rows.
   Bf16Matrix At(int row, int column, int rows) const {
     const int64_t before = row * kPanel + static_cast<int64_t>(column) * rows;
@@ -42,38 +45,53 @@ struct F32Matrix {
 
   F32 Even(int row, int vector) const { return Load(p + row * columns + 16 * vector); }
   F32 Odd(int row, int vector) const { return Load(p + (row + 1) * columns + 16 * vector); }
-  [[gnu::always_inline]] void Prefetch(int row, int near_row, int vector) const {
+  [[gnu::always_inline]] void PrefetchNear(int row, int vector) const {
+    LONGSPAN_ISA::Prefetch(p + row * columns + 16 * vector);
+    LONGSPAN_ISA::Prefetch(p + (row + 1) * columns + 16 * vector);
+  }
+  [[gnu::always_inline]] void PrefetchNext(int row, int vector) const {
     const char* far = next + row * 4 * kPanel + 128 * vector;
     PrefetchFar(far);
     PrefetchFar(far + 64);
-    LONGSPAN_ISA::Prefetch(p + near_row * columns + 16 * vector);
-    LONGSPAN_ISA::Prefetch(p + (near_row + 1) * columns + 16 * vector);
   }
+  F32Matrix ForRows(int) const { return *this; }
   F32Matrix At(int row, int column, int rows) const {
     const int64_t before = row * kPanel + static_cast<int64_t>(column) * rows;
     return {p + row * columns + column, columns, next + 4 * before};
   }
 };
 
-// A copy of up to 64 rows of one panel in f32, in the first cache.
+// A copy of up to 64 rows of one panel in f32, in the first cache. Meanwhile the piece after comes nearer:
+// each product of rows with the panel fetches one part of what is wanted of it.
 struct PanelMatrix {
   const float* p;
+  const char* next;
+  int next_bytes;
 
   F32 Even(int row, int vector) const { return Load(p + row * kPanel + 16 * vector); }
   F32 Odd(int row, int vector) const { return Load(p + (row + 1) * kPanel + 16 * vector); }
-  [[gnu::always_inline]] void Prefetch(int row, int near_row, int vector) const {}
+  [[gnu::always_inline]] void PrefetchNear(int row, int vector) const {}
+  [[gnu::always_inline]] void PrefetchNext(int row, int vector) const {
+    if (vector == 0) PrefetchFar(next + row * 32);
+  }
+  // For the products of rows from `first_row` on.
+  PanelMatrix ForRows(int first_row) const {
+    constexpr int kPartBytes = 32 * kPanel;  // a line for every two rows
+    const int part = first_row / kTileRows * kPartBytes;
+    return {p, part < next_bytes ? next + part : reinterpret_cast<const char*>(p), next_bytes};
+  }
 };
 
 template <typename Matrix>
 inline PanelMatrix CopyPanel(const Matrix& matrix, int rows, int vectors, float* panel) {
   for (int row = 0; row < rows; row += 2) {
     for (int i = 0; i < vectors; ++i) {
-      matrix.Prefetch(row, row + kNearRows < rows ? row + kNearRows : row, i);
+      matrix.PrefetchNear(row + kNearRows < rows ? row + kNearRows : row, i);
       Store(panel + row * kPanel + 16 * i, matrix.Even(row, i));
       Store(panel + (row + 1) * kPanel + 16 * i, matrix.Odd(row, i));
     }
   }
-  return {panel};
+  return {panel, matrix.next, rows * vectors * 16 * static_cast<int>(sizeof *matrix.p)};
 }
 
 // c[r][vectors from `vector`] += sum over k in [begin, end) of a[r][k] * b[k]; c counts as zero if `fresh`.
@@ -93,7 +111,8 @@ template <int kRows, int kVectors, typename Matrix>
     F32 row[kVectors];
 #pragma GCC unroll 4
     for (int i = 0; i < kVectors; ++i) {
-      b.Prefetch(k, near, vector + i);
+      b.PrefetchNear(near, vector + i);
+      b.PrefetchNext(k, vector + i);
       row[i] = b.Even(k, vector + i);
     }
 #pragma GCC unroll 8

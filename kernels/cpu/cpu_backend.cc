@@ -62,6 +62,12 @@ class CpuBackend final : public Backend {
 
   Device& device() override { return device_; }
   int threads() const override { return pool_.threads(); }
+  void HostFor(int64_t count, absl::FunctionRef<void(int64_t, int)> body) override {
+    pool_.ForEach(count, [&](int64_t index, int thread) {
+      KeepDenormals keep;
+      body(index, thread);
+    });
+  }
 
   absl::StatusOr<std::unique_ptr<Weight>> LoadWeight(const WeightSlice& slice) override {
     return PackedWeight::Pack(slice, device_, pool_);

@@ -14,6 +14,7 @@ class CpuDevice final : public Device {
   std::unique_ptr<Stream> NewStream() override;
   void CopyToDevice(Stream& stream, void* device, const void* host, size_t bytes) override;
   void CopyToHost(Stream& stream, void* host, const void* device, size_t bytes) override;
+  const void* HostView(const void* device) const override { return device; }
 };
 
 }  // namespace longspan

@@ -1,5 +1,4 @@
-// Treats denormal numbers as zero while in scope: arithmetic with them is many times slower, and every rank
-// must treat them alike for equal bits.
+// Whether denormal numbers are treated as zero.
 #pragma once
 
 #if defined(__x86_64__)
@@ -8,24 +7,39 @@
 
 namespace longspan {
 
-class FlushDenormals {
+// Sets it for the calling thread while in scope.
+class DenormalMode {
  public:
 #if defined(__x86_64__)
-  FlushDenormals() : saved_(_mm_getcsr()) { _mm_setcsr(saved_ | kFlushToZero | kDenormalsAreZero); }
-  ~FlushDenormals() { _mm_setcsr(saved_); }
+  explicit DenormalMode(bool flush) : saved_(_mm_getcsr()) {
+    _mm_setcsr(flush ? saved_ | kFlags : saved_ & ~kFlags);
+  }
+  ~DenormalMode() { _mm_setcsr(saved_); }
 #else
-  FlushDenormals() {}
-  ~FlushDenormals() {}
+  explicit DenormalMode(bool) {}
+  ~DenormalMode() {}
 #endif
-  FlushDenormals(const FlushDenormals&) = delete;
-  FlushDenormals& operator=(const FlushDenormals&) = delete;
+  DenormalMode(const DenormalMode&) = delete;
+  DenormalMode& operator=(const DenormalMode&) = delete;
 
  private:
 #if defined(__x86_64__)
-  static constexpr unsigned kFlushToZero = 0x8000;
-  static constexpr unsigned kDenormalsAreZero = 0x0040;
+  static constexpr unsigned kFlushToZero = 0x8000, kDenormalsAreZero = 0x0040;
+  static constexpr unsigned kFlags = kFlushToZero | kDenormalsAreZero;
   unsigned saved_;
 #endif
+};
+
+// Arithmetic with denormals is many times slower, and every rank must treat them alike for equal bits.
+class FlushDenormals : DenormalMode {
+ public:
+  FlushDenormals() : DenormalMode(true) {}
+};
+
+// The mode that code outside the operations expects.
+class KeepDenormals : DenormalMode {
+ public:
+  KeepDenormals() : DenormalMode(false) {}
 };
 
 }  // namespace longspan

@@ -54,9 +54,11 @@ Engine::State::State(EngineOptions engine_options, Executor* step_executor,
       blocks(std::move(block_manager)),
       limits(Limits(ChunkTokens(false))),
       prompt_logits_limits(Limits(ChunkTokens(true))),
-      sampler(options.vocab_size),
-      allowed_tokens(static_cast<size_t>(options.vocab_size + 63) / 64),
       pacer(options.itl_target_s, options.chunk_tokens, options.max_logit_rows) {
+  for (int i = 0; i < executor->host_threads(); ++i) {
+    sampling_threads.push_back({Sampler(options.vocab_size),
+                                std::vector<uint64_t>(static_cast<size_t>(options.vocab_size + 63) / 64)});
+  }
   // Slot 0 ends on top.
   for (int slot = options.max_sequences - 1; slot >= 0; --slot) free_slots.push_back(slot);
 }
@@ -103,8 +105,9 @@ absl::Status Engine::Step() {
   }
   LONGSPAN_CHECK(static_cast<int64_t>(logits->size()) ==
                  state.batch.NumLogitRows() * state.options.vocab_size);
+  state.SampleTokens(*logits);
   state.in_step = true;
-  state.Deliver(*logits);
+  state.Deliver();
   state.in_step = false;
   state.EraseFinished();
   // Listeners are part of the gap between two tokens.
@@ -163,19 +166,52 @@ void Engine::State::BuildBatch() {
   }
 }
 
-void Engine::State::Deliver(std::span<const float> logits) {
+// All tokens of the step side by side: each depends on its own sequence alone.
+void Engine::State::SampleTokens(std::span<const float> logits) {
   const auto vocab = static_cast<size_t>(options.vocab_size);
-  // Listeners may cancel any sequence, and submit: both leave `running` as it is.
-  for (const ScheduledChunk& chunk : plan) {
-    if (chunk.logits == LogitRows::kNone) continue;
-    const size_t rows = chunk.logits == LogitRows::kAll ? static_cast<size_t>(chunk.tokens) : 1;
-    DeliverRows(*running[static_cast<size_t>(chunk.sequence)], chunk, logits.first(rows * vocab));
+  results.resize(plan.size());
+  sampled.clear();
+  for (size_t i = 0; i < plan.size(); ++i) {
+    const ScheduledChunk& chunk = plan[i];
+    const Sequence& sequence = *running[static_cast<size_t>(chunk.sequence)];
+    const size_t rows = chunk.logits == LogitRows::kNone  ? 0
+                        : chunk.logits == LogitRows::kAll ? static_cast<size_t>(chunk.tokens)
+                                                          : 1;
+    results[i].logits = logits.first(rows * vocab);
     logits = logits.subspan(rows * vocab);
+    if (rows > 0 && sequence.Computed() && sequence.max_tokens > 0) sampled.push_back(i);
+  }
+  executor->HostFor(static_cast<int64_t>(sampled.size()), [&](int64_t index, int thread) {
+    const size_t i = sampled[static_cast<size_t>(index)];
+    const Sequence& sequence = *running[static_cast<size_t>(plan[i].sequence)];
+    SamplingThread& own = sampling_threads[static_cast<size_t>(thread)];
+    std::span<const uint64_t> allowed;
+    if (sequence.constraint != nullptr) {
+      sequence.constraint->Allowed(sequence.max_tokens - sequence.output_tokens(), own.allowed);
+      allowed = own.allowed;
+    }
+    results[i].token =
+        own.sampler.Sample(results[i].logits.last(vocab), sequence.sampling, sequence.seed,
+                           static_cast<int64_t>(sequence.tokens.size()), sequence.counts, allowed);
+  });
+}
+
+void Engine::State::Deliver() {
+  // Listeners may cancel any sequence, and submit: both leave `running` as it is.
+  for (size_t i = 0; i < plan.size(); ++i) {
+    Sequence& sequence = *running[static_cast<size_t>(plan[i].sequence)];
+    if (results[i].logits.empty()) continue;
+    DeliverLogits(sequence, results[i].logits);
+    if (sequence.finished || !sequence.Computed()) continue;
+    if (sequence.max_tokens == 0) {
+      Finish(sequence, FinishReason::kLength);
+    } else {
+      DeliverToken(sequence, results[i].token);
+    }
   }
 }
 
-void Engine::State::DeliverRows(Sequence& sequence, const ScheduledChunk& chunk,
-                                std::span<const float> rows) {
+void Engine::State::DeliverLogits(Sequence& sequence, std::span<const float> rows) {
   const auto vocab = static_cast<size_t>(options.vocab_size);
   const auto count = static_cast<int64_t>(rows.size() / vocab);
   for (int64_t row = 0; row < count && !sequence.finished; ++row) {
@@ -183,23 +219,9 @@ void Engine::State::DeliverRows(Sequence& sequence, const ScheduledChunk& chunk,
                                 rows.subspan(static_cast<size_t>(row) * vocab, vocab));
   }
   sequence.next_logits = sequence.computed_tokens;
-  if (sequence.finished || sequence.computed_tokens < static_cast<int64_t>(sequence.tokens.size())) return;
-  if (sequence.max_tokens == 0) {
-    Finish(sequence, FinishReason::kLength);
-  } else {
-    Generate(sequence, rows.last(vocab));
-  }
 }
 
-void Engine::State::Generate(Sequence& sequence, std::span<const float> logits) {
-  const auto position = static_cast<int64_t>(sequence.tokens.size());
-  std::span<uint64_t> allowed;
-  if (sequence.constraint != nullptr) {
-    allowed = allowed_tokens;
-    sequence.constraint->Allowed(sequence.max_tokens - sequence.output_tokens(), allowed);
-  }
-  const absl::StatusOr<int32_t> token =
-      sampler.Sample(logits, sequence.sampling, sequence.seed, position, sequence.counts, allowed);
+void Engine::State::DeliverToken(Sequence& sequence, const absl::StatusOr<int32_t>& token) {
   if (!token.ok()) {
     spdlog::error("request {} ends with an error: {}", sequence.id, std::string(token.status().message()));
     Finish(sequence, FinishReason::kError);

@@ -56,9 +56,10 @@ struct Engine::State {
   // engine.cc
   void Plan();
   void BuildBatch();
-  void Deliver(std::span<const float> logits);
-  void DeliverRows(Sequence& sequence, const ScheduledChunk& chunk, std::span<const float> rows);
-  void Generate(Sequence& sequence, std::span<const float> logits);
+  void SampleTokens(std::span<const float> logits);
+  void Deliver();
+  void DeliverLogits(Sequence& sequence, std::span<const float> rows);
+  void DeliverToken(Sequence& sequence, const absl::StatusOr<int32_t>& token);
   void EraseFinished();
   void Measure(double seconds);
 
@@ -71,8 +72,12 @@ struct Engine::State {
   const std::unique_ptr<BlockManager> blocks;
   const RequestLimits limits;
   const RequestLimits prompt_logits_limits;
-  Sampler sampler;
-  std::vector<uint64_t> allowed_tokens;  // of a step: a bit for each token of the vocabulary
+  // Of one of the executor's host threads.
+  struct SamplingThread {
+    Sampler sampler;
+    std::vector<uint64_t> allowed;  // a bit for each token of the vocabulary
+  };
+  std::vector<SamplingThread> sampling_threads;
 
   WaitingQueue waiting;
   std::vector<std::unique_ptr<Sequence>> running;  // finished ones leave at the end of the step
@@ -82,6 +87,12 @@ struct Engine::State {
   std::vector<SequenceView> views;
   SchedulePlan plan;
   StepBatch batch;
+  struct ChunkResult {
+    std::span<const float> logits;  // the chunk's rows of it
+    absl::StatusOr<int32_t> token;  // where the sequence gets one
+  };
+  std::vector<ChunkResult> results;  // of the plan's chunks
+  std::vector<size_t> sampled;       // those of them whose sequences get a token
   StepWork work;
   bool usual_work = true;  // no more than one row of logits a sequence
 

@@ -89,6 +89,11 @@ class ShardedGroup final : public Group {
     return logits;
   }
 
+  int host_threads() const override { return backend_.threads(); }
+  void HostFor(int64_t count, absl::FunctionRef<void(int64_t, int)> body) override {
+    backend_.HostFor(count, body);
+  }
+
   absl::Status Serve() override;
   CommCounters comm_counters() const override {
     CommCounters sum;

@@ -7,7 +7,8 @@
 namespace longspan {
 namespace {
 
-constexpr double kLongestBurst = 1.2;  // times the time of the decodes
+// What errors of the model may change about the time of the prompts.
+constexpr double kLeastOfUsual = 0.75, kMostOfUsual = 1.6;
 
 }  // namespace
 
@@ -27,14 +28,14 @@ double PrefillPacer::PrefillSeconds(double decode_s, int64_t decodes, int64_t pr
   const double usual = (kAutoStretch - 1) * decode_s;
   const double fitting = kAutoStretch * (decode_s + decode_error_.seconds()) - mixed_error_s - decode_s;
   const double crowd = static_cast<double>(prompts) / static_cast<double>(decodes);
-  return std::clamp(fitting, usual / 2, usual * 2) * std::max(1.0, crowd);
+  // The errors of either kind may be old: beside a long prompt nearly all steps are mixed.
+  return std::clamp(fitting, kLeastOfUsual * usual, kMostOfUsual * usual) * std::max(1.0, crowd);
 }
 
 StepBudget PrefillPacer::NextBudget(std::span<const SequenceView> running) {
   StepBudget budget = {.chunk_tokens = chunk_tokens_, .max_logit_rows = max_logit_rows_};
   StepWork decodes;
   int64_t prompts = 0;
-  const SequenceView* shortest = nullptr;
   for (const SequenceView& view : running) {
     if (view.decodes()) {
       ++decodes.decodes;
@@ -42,7 +43,6 @@ StepBudget PrefillPacer::NextBudget(std::span<const SequenceView> running) {
       continue;
     }
     ++prompts;
-    if (shortest == nullptr || view.remaining() < shortest->remaining()) shortest = &view;
   }
   if (decodes.decodes == 0 || prompts == 0 || itl_target_s_ == kNoItlTarget) return budget;
 
@@ -51,18 +51,7 @@ StepBudget PrefillPacer::NextBudget(std::span<const SequenceView> running) {
   budget.chunk_tokens = std::min(chunk_tokens_, model_.trusted_tokens());
   budget.least_tokens = kLeastChunkTokens;
   budget.model = &model_;
-  const double decode_s = model_.DecodeSeconds(decodes);
-  budget.prefill_s = PrefillSeconds(decode_s, decodes.decodes, prompts);
-
-  // With what the eldest prompt may take, and one token for rounding.
-  const double tokens = static_cast<double>(shortest->remaining() + 1) / (1 - kShareOfEldest);
-  const double burst_s = tokens * model_.TokenSeconds(shortest->computed_tokens);
-  ++steps_since_burst_;
-  if (steps_since_burst_ >= kStepsPerBurst && burst_s > budget.prefill_s &&
-      burst_s <= kLongestBurst * decode_s) {
-    budget.prefill_s = burst_s;
-    steps_since_burst_ = 0;
-  }
+  budget.prefill_s = PrefillSeconds(model_.DecodeSeconds(decodes), decodes.decodes, prompts);
   return budget;
 }
 

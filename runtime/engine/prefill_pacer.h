@@ -9,8 +9,8 @@
 //     go on at a third of their pace alone. More of the time is theirs when more requests wait for their
 //     first token than for their next one, so that a crowd is not let in one by one.
 //   * kNoItlTarget: chunks are always full, as they are without decodes.
-// One step in kStepsPerBurst may be longer if that is what ends a short prompt, and every kStepsPerProbe
-// steps one computes no prompts, to see what the decodes cost alone. Threads: one thread at a time.
+// Every kStepsPerProbe steps one computes no prompts, to see what the decodes cost alone. Threads: one thread
+// at a time.
 #pragma once
 
 #include <cstdint>
@@ -25,7 +25,6 @@ class PrefillPacer {
  public:
   static constexpr double kAutoStretch = 1.47;
   static constexpr int64_t kLeastChunkTokens = 4;  // prompts go on by so much, whatever the target
-  static constexpr int64_t kStepsPerBurst = 128;
   static constexpr int64_t kStepsPerProbe = 64;
 
   // Times are 0, kAutoItlTarget, or positive; itl_target.h.
@@ -55,7 +54,6 @@ class PrefillPacer {
   StepTimeModel model_;
   UpperError decode_error_, mixed_error_;  // of steps of decodes alone, and with prompts
   int64_t steps_since_probe_ = 0;
-  int64_t steps_since_burst_ = kStepsPerBurst;
 };
 
 }  // namespace longspan

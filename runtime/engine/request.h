@@ -28,7 +28,7 @@ struct SamplingParams {
 inline constexpr int kLowestPriority = -100, kHighestPriority = 100;
 
 // Restricts which tokens may come next: what makes an answer follow a grammar (runtime/grammar/). Keeps the
-// state of one request, and is called on the engine's thread.
+// state of one request, and is called by one thread at a time, not always the same.
 class TokenConstraint {
  public:
   virtual ~TokenConstraint() = default;

@@ -23,7 +23,7 @@ struct Largest {
 };
 
 // Lanes side by side, so that the compiler can use vectors.
-Largest FindLargest(std::span<const float> logits) {
+Largest LargestOf(std::span<const float> logits) {
   constexpr size_t kLanes = 16;
   std::array<float, kLanes> largest;
   std::array<int32_t, kLanes> nan{};
@@ -39,6 +39,27 @@ Largest FindLargest(std::span<const float> logits) {
   for (; i < logits.size(); ++i) look(0, logits[i]);
   return {*std::max_element(largest.begin(), largest.end()),
           std::find(nan.begin(), nan.end(), 1) != nan.end()};
+}
+
+struct FirstLargest {
+  float value;
+  bool any_nan;
+  std::span<const float> part;  // of the logits, has the first one that is as large
+};
+
+FirstLargest FindLargest(std::span<const float> logits) {
+  constexpr size_t kPart = 4096;
+  FirstLargest first{-std::numeric_limits<float>::infinity(), false, logits.first(0)};
+  for (size_t i = 0; i < logits.size(); i += kPart) {
+    const std::span<const float> part = logits.subspan(i, std::min(kPart, logits.size() - i));
+    const Largest largest = LargestOf(part);
+    first.any_nan = first.any_nan || largest.any_nan;
+    if (largest.value > first.value) {
+      first.value = largest.value;
+      first.part = part;
+    }
+  }
+  return first;
 }
 
 // exp(x) in units of 2^-44, rounded to nearest, for x <= 0. exp(x) = 2^n * exp(r) with |r| <= ln(2) / 2 and
@@ -142,7 +163,7 @@ absl::StatusOr<int32_t> Sampler::Sample(std::span<const float> logits, const Sam
   LONGSPAN_CHECK(logits.size() == adjusted_.size());
   LONGSPAN_CHECK(allowed.empty() || allowed.size() == (logits.size() + 63) / 64);
   logits = Adjust(logits, params, counts, allowed);
-  const Largest largest = FindLargest(logits);
+  const FirstLargest largest = FindLargest(logits);
   if (largest.any_nan || std::isinf(largest.value)) {
     return absl::InternalError(absl::StrCat("the logits of position ", position, " have ",
                                             largest.any_nan     ? "a NaN"
@@ -151,7 +172,8 @@ absl::StatusOr<int32_t> Sampler::Sample(std::span<const float> logits, const Sam
                                             ": check the model file, or use a wider activation type"));
   }
   if (params.temperature == 0) {
-    return static_cast<int32_t>(std::find(logits.begin(), logits.end(), largest.value) - logits.begin());
+    const auto within = std::find(largest.part.begin(), largest.part.end(), largest.value);
+    return static_cast<int32_t>(&*within - logits.data());
   }
   if (params.top_k > 0 && params.top_k < static_cast<int64_t>(logits.size())) {
     SetTopKWeights(logits, largest.value, params.temperature, params.top_k);

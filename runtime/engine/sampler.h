@@ -50,6 +50,8 @@ class Sampler {
  public:
   // vocab_size: 1 to kMaxVocabSize.
   explicit Sampler(int64_t vocab_size);
+  Sampler(Sampler&&) = default;  // a copy would lack reserved memory
+  Sampler& operator=(Sampler&&) = default;
 
   // The token at `position`. logits: [vocab_size], before any adjustment. allowed: a bit for each token as in
   // TokenConstraint, or empty: all. An error when a logit is NaN, or

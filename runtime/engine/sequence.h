@@ -49,6 +49,8 @@ struct Sequence {
   TokenCounts counts;       // kept only if sampling looks at it
   bool finished = false;    // OnFinish was called; it holds nothing any more
 
+  // No token waits to be computed: the next one can be sampled.
+  bool Computed() const { return computed_tokens == static_cast<int64_t>(tokens.size()); }
   int64_t total_tokens() const { return prompt_tokens + max_tokens; }
   KvNeed kv_need() const { return {total_tokens(), chunk_tokens}; }
   // While it waits, or runs after it waited until `now`.

@@ -204,14 +204,17 @@ absl::StatusOr<std::span<const float>> Worker::Run(const StepBatch& batch) {
 
   absl::StatusOr<const float*> logits = decoder_.Forward(*stream_, input_, kv_pages_.data());
   if (!logits.ok()) return logits.status();
-  if (*logits != nullptr) {
-    logits_.resize(static_cast<size_t>(input_.num_logits * config_.vocab_size));
-    backend_.device().CopyToHost(*stream_, logits_.data(), *logits, logits_.size() * sizeof(float));
+  const size_t count = *logits == nullptr ? 0 : static_cast<size_t>(input_.num_logits * config_.vocab_size);
+  Device& device = backend_.device();
+  auto on_host = static_cast<const float*>(device.HostView(*logits));
+  if (count > 0 && on_host == nullptr) {
+    logits_.resize(count);
+    device.CopyToHost(*stream_, logits_.data(), *logits, count * sizeof(float));
+    on_host = logits_.data();
   }
   record.Enter("waiting for the device");
   if (absl::Status status = stream_->Synchronize(); !status.ok()) return status;
-  return std::span<const float>(
-      logits_.data(), *logits == nullptr ? 0 : static_cast<size_t>(input_.num_logits * config_.vocab_size));
+  return std::span<const float>(on_host, count);
 }
 
 }  // namespace longspan

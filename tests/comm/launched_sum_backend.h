@@ -21,6 +21,7 @@ class LaunchedSumBackend final : public Backend {
 
   Device& device() override { return cpu_->device(); }
   int threads() const override { return 1; }
+  void HostFor(int64_t, absl::FunctionRef<void(int64_t, int)>) override { LONGSPAN_CHECK(false); }
 
   void SumParts(Stream& stream, const float* parts, int count, int64_t elements, float* out) override {
     stream.Launch([this, parts, count, elements, out] {

@@ -59,6 +59,10 @@ class TimedExecutor : public Executor {
     clock_->Advance(std::chrono::nanoseconds(static_cast<int64_t>(seconds_(batch) * 1e9)));
     return executor_->Execute(batch);
   }
+  int host_threads() const override { return executor_->host_threads(); }
+  void HostFor(int64_t count, absl::FunctionRef<void(int64_t, int)> body) override {
+    executor_->HostFor(count, body);
+  }
 
  private:
   FakeExecutor* const executor_;

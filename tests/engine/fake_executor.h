@@ -10,7 +10,9 @@
 #include <optional>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
+#include "kernels/cpu/thread_pool.h"
 #include "kvstore/kv_geometry.h"
 #include "runtime/engine/executor.h"
 
@@ -34,6 +36,10 @@ class FakeExecutor : public Executor {
   explicit FakeExecutor(Options options);
 
   absl::StatusOr<std::span<const float>> Execute(const StepBatch& batch) override;
+  int host_threads() const override { return threads_.threads(); }
+  void HostFor(int64_t count, absl::FunctionRef<void(int64_t, int)> body) override {
+    threads_.ForEach(count, body);
+  }
 
   int64_t steps() const { return steps_; }
   int64_t most_tokens() const { return most_tokens_; }  // of one step
@@ -59,6 +65,7 @@ class FakeExecutor : public Executor {
   void Release(const Slot& slot, size_t group, const Block& block, int64_t index);
 
   const Options options_;
+  ThreadPool threads_{2};
   std::map<int32_t, Slot> slots_;
   std::vector<std::map<int32_t, int32_t>> owners_;  // [kvp] page to slot
   std::vector<float> logits_;

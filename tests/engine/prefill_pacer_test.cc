@@ -89,21 +89,5 @@ TEST_F(PrefillPacerTest, NowAndThenDecodesGoAlone) {
   EXPECT_EQ(alone, 10);
 }
 
-TEST_F(PrefillPacerTest, AShortPromptMayEndInOneStepButNotTooOften) {
-  PrefillPacer pacer(kAutoItlTarget, 512, 8);
-  for (int step = 0; step < 50; ++step) Step(pacer, {decoding_, long_prompt_});
-  const SequenceView short_prompt = {.prefill_tokens = 15, .arrival = 2};
-  const auto ends = [&] {
-    const std::vector<SequenceView> running = {decoding_, long_prompt_, short_prompt};
-    SchedulePlan plan;
-    Schedule(running, pacer.NextBudget(running), &plan);
-    return plan.size() > 1 && plan[1].sequence == 2 && plan[1].tokens == 15;
-  };
-  EXPECT_TRUE(ends());
-  EXPECT_FALSE(ends());
-  for (int step = 0; step < PrefillPacer::kStepsPerBurst; ++step) Step(pacer, {decoding_, long_prompt_});
-  EXPECT_TRUE(ends());
-}
-
 }  // namespace
 }  // namespace longspan

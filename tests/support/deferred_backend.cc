@@ -77,6 +77,10 @@ class DeferredBackend final : public Backend {
 
   Device& device() override { return device_; }
   int threads() const override { return cpu_->threads(); }
+  void HostFor(int64_t count, absl::FunctionRef<void(int64_t, int)> body) override {
+    std::lock_guard lock(mutex_);
+    cpu_->HostFor(count, body);
+  }
 
   absl::StatusOr<std::unique_ptr<Weight>> LoadWeight(const WeightSlice& slice) override {
     std::lock_guard lock(mutex_);
