@@ -12,7 +12,6 @@
 #include "bench/model_cases.h"
 #include "bench/options.h"
 #include "bench/report.h"
-#include "bench/timed_communicator.h"
 #include "comm/clock.h"
 #include "comm/job_connections.h"
 #include "comm/mpi_environment.h"
@@ -86,19 +85,16 @@ void RunGrid(const ModelSource& source, MpiEnvironment& mpi, const Clock& clock,
   group_options.max_context = options.cases.MaxContext();
   group_options.max_sequences = options.cases.MaxSequences();
   group_options.max_batch_tokens = options.cases.chunk_tokens + group_options.max_sequences;
-  double communication_seconds = 0;
   JobConnections job = OrFail(mpi, ConnectJob(mpi, clock));
-  auto communicator = CreateTimedCommunicator(std::move(job.communicator), &communication_seconds);
   const auto group =
-      OrFail(mpi, Group::Create(source, *job.bootstrap, std::move(communicator), backend, group_options));
+      OrFail(mpi, Group::Create(source, *job.bootstrap, std::move(job.communicator), backend, group_options));
   FillKv(*group);
   if (measurement == nullptr) {
     OrFail(mpi, group->Serve());
     return;
   }
   const int cpus = static_cast<int>(AvailableCpus().size());
-  RunModelCases(source, *group, std::min(grid.ranks() * options.threads, cpus), &communication_seconds,
-                options.cases, *measurement);
+  RunModelCases(source, *group, std::min(grid.ranks() * options.threads, cpus), options.cases, *measurement);
   OrFail(mpi, group->Shutdown());
 }
 

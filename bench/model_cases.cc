@@ -176,8 +176,8 @@ void FillKv(Group& group) {
   }
 }
 
-void RunModelCases(const ModelSource& source, Group& group, int threads, const double* communication_seconds,
-                   const ModelCaseOptions& options, Measurement& measurement) {
+void RunModelCases(const ModelSource& source, Group& group, int threads, const ModelCaseOptions& options,
+                   Measurement& measurement) {
   const ModelConfig& config = source.config();
   const ModelWork work(source);
   const GroupReport report = OrDie(group.Report());
@@ -198,12 +198,12 @@ void RunModelCases(const ModelSource& source, Group& group, int threads, const d
     timed.threads = threads;
     timed.amount = tokens;
     timed.unit = "tokens/s";
-    timed.run = [&sums, communication_seconds, run = std::move(run)] {
-      const double before = *communication_seconds;
+    timed.run = [&sums, &group, run = std::move(run)] {
+      const double before = group.comm_counters().TotalSeconds();
       const auto begin = std::chrono::steady_clock::now();
       run();
       sums.seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-      sums.communication_seconds += *communication_seconds - before;
+      sums.communication_seconds += group.comm_counters().TotalSeconds() - before;
     };
     if (!alone) timed.communication = [&sums] { return sums.communication_seconds / sums.seconds; };
     cases.push_back(std::move(timed));

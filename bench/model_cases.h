@@ -25,9 +25,9 @@ struct ModelCaseOptions {
 // takes the KV it finds.
 void FillKv(Group& group);
 
-// On rank 0. `threads` are those of all ranks; `communication_seconds` is what a TimedCommunicator adds to.
-// Stops the program with a message when the group fails or its memory cannot hold a case.
-void RunModelCases(const ModelSource& source, Group& group, int threads, const double* communication_seconds,
-                   const ModelCaseOptions& options, Measurement& measurement);
+// On rank 0. `threads` are those of all ranks. Stops the program with a message when the group fails or its
+// memory cannot hold a case.
+void RunModelCases(const ModelSource& source, Group& group, int threads, const ModelCaseOptions& options,
+                   Measurement& measurement);
 
 }  // namespace longspan::bench

@@ -31,4 +31,6 @@ uint64_t CommCounters::TotalOperations() const {
   return std::accumulate(operations.begin(), operations.end(), uint64_t{0});
 }
 
+double CommCounters::TotalSeconds() const { return std::accumulate(seconds.begin(), seconds.end(), 0.0); }
+
 }  // namespace longspan

@@ -29,16 +29,18 @@ inline constexpr int kNumCommOps = 5;
 
 std::string_view Name(CommOp op);
 
-// What a rank has launched so far, by CommOp.
+// What a rank has launched so far, and the time of what is done, by CommOp.
 struct CommCounters {
   std::array<uint64_t, kNumCommOps> bytes{};       // sent to other ranks
   std::array<uint64_t, kNumCommOps> operations{};  // calls, those with zero bytes too
+  std::array<double, kNumCommOps> seconds{};       // transfer and waiting for peers alike
 
   void Count(CommOp op, uint64_t sent_bytes);
   uint64_t BytesOf(CommOp op) const { return bytes[static_cast<size_t>(op)]; }
   uint64_t OperationsOf(CommOp op) const { return operations[static_cast<size_t>(op)]; }
   uint64_t TotalBytes() const;
   uint64_t TotalOperations() const;
+  double TotalSeconds() const;
 };
 
 class Communicator {

@@ -1,5 +1,6 @@
 #include "comm/host_communicator.h"
 
+#include <chrono>
 #include <cstring>
 #include <numeric>
 
@@ -9,6 +10,23 @@ namespace longspan {
 
 HostCommunicator::HostCommunicator(int rank, int size) : rank_(rank), size_(size) {
   LONGSPAN_CHECK(0 <= rank && rank < size);
+}
+
+CommCounters HostCommunicator::counters() const {
+  CommCounters counters = counters_;
+  for (size_t op = 0; op < nanoseconds_.size(); ++op) {
+    counters.seconds[op] = 1e-9 * static_cast<double>(nanoseconds_[op].load(std::memory_order_relaxed));
+  }
+  return counters;
+}
+
+template <typename Work>
+absl::Status HostCommunicator::Timed(CommOp op, Work&& work) {
+  const auto begin = std::chrono::steady_clock::now();
+  absl::Status status = work();
+  const std::chrono::nanoseconds time = std::chrono::steady_clock::now() - begin;
+  nanoseconds_[static_cast<size_t>(op)].fetch_add(time.count(), std::memory_order_relaxed);
+  return status;
 }
 
 HostCommunicator::Ranges<HostCommunicator::ReceiveRange> HostCommunicator::Cut(void* base,
@@ -46,7 +64,7 @@ void HostCommunicator::LaunchExchange(CommOp op, const Ranges<SendRange>& sends,
     const SendRange from = sends[static_cast<size_t>(rank_)];
     const ReceiveRange to = receives[static_cast<size_t>(rank_)];
     if (!to.empty() && to.data() != from.data()) std::memcpy(to.data(), from.data(), to.size());
-    return size_ == 1 ? absl::OkStatus() : Exchange(op, sends, receives);
+    return size_ == 1 ? absl::OkStatus() : Timed(op, [&] { return Exchange(op, sends, receives); });
   });
 }
 
@@ -102,7 +120,7 @@ absl::Status HostCommunicator::Broadcast(void* data, size_t bytes, int root, Str
 absl::Status HostCommunicator::Barrier(Stream& stream) {
   if (size_ == 1) return absl::OkStatus();
   counters_.Count(CommOp::kBarrier, 0);
-  stream.Launch([this] { return WaitForAll(); });
+  stream.Launch([this] { return Timed(CommOp::kBarrier, [&] { return WaitForAll(); }); });
   return absl::OkStatus();
 }
 

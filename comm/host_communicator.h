@@ -2,7 +2,10 @@
 // between ranks, carried out by the thread that runs the stream's work, which waits for the peers.
 #pragma once
 
+#include <array>
+#include <atomic>
 #include <cstddef>
+#include <cstdint>
 #include <span>
 
 #include "absl/container/inlined_vector.h"
@@ -23,7 +26,7 @@ class HostCommunicator : public Communicator {
                       Stream& stream) final;
   absl::Status Broadcast(void* data, size_t bytes, int root, Stream& stream) final;
   absl::Status Barrier(Stream& stream) final;
-  CommCounters counters() const final { return counters_; }
+  CommCounters counters() const final;
 
  protected:
   using SendRange = std::span<const std::byte>;
@@ -52,9 +55,14 @@ class HostCommunicator : public Communicator {
   void LaunchExchange(CommOp op, const Ranges<SendRange>& sends, const Ranges<ReceiveRange>& receives,
                       Stream& stream);
 
+  // Runs what a stream's work does for the operation, and adds up its time.
+  template <typename Work>
+  absl::Status Timed(CommOp op, Work&& work);
+
   const int rank_;
   const int size_;
-  CommCounters counters_;
+  CommCounters counters_;  // without times
+  std::array<std::atomic<int64_t>, kNumCommOps> nanoseconds_{};
 };
 
 }  // namespace longspan

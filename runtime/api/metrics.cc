@@ -79,6 +79,8 @@ struct Metrics::State {
       Counters("comm_bytes_total", "Bytes that rank 0 sent to other ranks.");
   prometheus::Family<prometheus::Counter>& comm_ops =
       Counters("comm_ops_total", "Collectives that rank 0 took part in.");
+  prometheus::Family<prometheus::Counter>& comm_seconds =
+      Counters("comm_seconds_total", "Time that rank 0 spent in them, transfer and waiting for other ranks.");
   std::mutex render_mutex;
 };
 
@@ -103,6 +105,7 @@ void Metrics::SetComm(const CommCounters& counters) {
     const std::string op(Name(static_cast<CommOp>(i)));
     State::Raise(state_->comm_bytes.Add({{"op", op}}), static_cast<double>(counters.bytes[i]));
     State::Raise(state_->comm_ops.Add({{"op", op}}), static_cast<double>(counters.operations[i]));
+    State::Raise(state_->comm_seconds.Add({{"op", op}}), counters.seconds[i]);
   }
 }
 

@@ -99,9 +99,11 @@ class ShardedGroup final : public Group {
     CommCounters sum;
     for (const Communicator* c : {communicator_.get(), kvp_communicator_.get()}) {
       if (c == nullptr) continue;
+      const CommCounters counters = c->counters();
       for (size_t op = 0; op < sum.bytes.size(); ++op) {
-        sum.bytes[op] += c->counters().bytes[op];
-        sum.operations[op] += c->counters().operations[op];
+        sum.bytes[op] += counters.bytes[op];
+        sum.operations[op] += counters.operations[op];
+        sum.seconds[op] += counters.seconds[op];
       }
     }
     return sum;

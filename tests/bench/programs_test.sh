@@ -23,9 +23,9 @@ PYTHON
 }
 
 "$build/bench/longspan_kernel_bench" --rounds 1 --threads 1 --footprint 4M --json "$work/kernels.json" \
-  --filter 'f32 FMA|linear/Q4_K/640x2048/rows=1/|linear/F32/640x2048/rows=8/|decode/.*=256/heads=4:1/.*=8192|prefill/.*=64/.*=0'
+  --filter 'f32 FMA|linear/Q4_K/640x2048/rows=1/|linear/F32/640x2048/rows=8/|decode/.*=256/heads=4:1/.*=8192|prefill/.*=64/.*/rows=512/.*=0'
 names "$work/kernels.json" 'roof/f32 FMA/threads=1' linear/F32/640x2048/rows=8/threads=1 linear/Q4_K/640x2048/rows=1/threads=1 \
-  attention/decode/head_dim=256/heads=4:1/context=8192/threads=1 attention/prefill/head_dim=64/heads=4:1/prefix=0/threads=1
+  attention/decode/head_dim=256/heads=4:1/context=8192/threads=1 attention/prefill/head_dim=64/heads=4:1/rows=512/prefix=0/threads=1
 
 "$build/tools/make_model" --out "$work/model.gguf" --family gemma3 --layers 2 --pattern 2 --window 64
 cases=(--model "$work/model.gguf" --rounds 1 --threads 1 --batches "1,3" --depths "0,200" --prefills 100 --chunk-tokens 64)

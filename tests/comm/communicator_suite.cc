@@ -238,6 +238,9 @@ TEST_P(CommunicatorSuite, CountersFollowTheFormulas) {
     for (const CommOp op : {CommOp::kAllToAll, CommOp::kGather, CommOp::kBroadcast, CommOp::kBarrier}) {
       EXPECT_EQ(counters.OperationsOf(op), once) << std::string(Name(op));
     }
+    for (size_t op = 0; op < counters.seconds.size(); ++op) {
+      EXPECT_EQ(counters.seconds[op] > 0, once > 0) << std::string(Name(static_cast<CommOp>(op)));
+    }
   });
 }
 

@@ -297,7 +297,8 @@ class OneServer(unittest.TestCase):
         self.server.wait_for(lambda: self.server.metric("longspan_decode_tokens_total") - before >= 4, "counted tokens")
         status, _, text = self.server.ask("GET", "/metrics")
         for name in ("ttft_seconds_bucket", "itl_seconds_count", "e2e_seconds_sum", "queue_depth", "running_requests",
-                     "kv_blocks{", "kv_bytes{", "headroom_bytes{", "kv_waste_ratio{", "prefill_tokens_total"):
+                     "kv_blocks{", "kv_bytes{", "headroom_bytes{", "kv_waste_ratio{", "prefill_tokens_total",
+                     "comm_ops_total{", "comm_seconds_total{"):
             self.assertIn("longspan_" + name, text)
         status, headers, page = self.server.ask("GET", "/")
         self.assertEqual((status, headers["content-type"]), (200, "text/html; charset=utf-8"))
