@@ -4,6 +4,8 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
+#include <chrono>
 #include <cstring>
 #include <thread>
 
@@ -78,16 +80,16 @@ TEST(DeferredBackendTest, WorkRunsLaterAndInOrder) {
   const float* one = device.Upload<float>({1, 10, 100});
   float* sums = device.Upload<float>({0, 0, 0});
   const std::thread::id caller = std::this_thread::get_id();
-  int launched = 0;
+  std::atomic<bool> launched = false;
   std::vector<int> order;
   device.stream().Launch([&] {
     std::this_thread::sleep_for(milliseconds(5));
-    EXPECT_EQ(launched, 1) << "work ran inside Launch";
+    EXPECT_TRUE(launched) << "work ran inside Launch";
     EXPECT_NE(std::this_thread::get_id(), caller);
     order.push_back(1);
     return absl::OkStatus();
   });
-  launched = 1;
+  launched = true;
   // Each step reads what the one before it wrote.
   for (int i = 0; i < 4; ++i) device.backend().SumParts(device.stream(), i == 0 ? one : sums, 3, 1, sums);
   float host[3];
