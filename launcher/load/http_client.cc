@@ -142,6 +142,7 @@ struct Connection {
   beast::flat_static_buffer<kReadBytes> buffer;
   Time last_byte = Now();
   absl::StatusCode ended = absl::StatusCode::kOk;
+  bool answered = false;  // something came in answer to the last request
 };
 
 }  // namespace
@@ -294,6 +295,7 @@ class HttpClient::Impl {
         co_return absl::DataLossError("the connection was closed before the answer's end");
       }
       if (error) co_return Failure(connection, absl::StatusCode::kDataLoss, "the connection broke", error);
+      connection.answered = true;
       connection.buffer.commit(bytes);
       while (connection.buffer.size() > 0 && !error && !parser.is_done()) {
         connection.buffer.consume(parser.put(connection.buffer.data(), error));
@@ -328,16 +330,24 @@ class HttpClient::Impl {
     if (cancelled_) co_return listener->OnEnd(absl::CancelledError("cancelled"), Now());
     std::unique_ptr<Connection> connection = TakeIdle();
     absl::Status status;
+    bool reusable = false;
     if (connection != nullptr) {
       connection->last_byte = Now();
+      connection->answered = false;
       active_.insert(connection.get());
-    } else {
+      status = co_await Talk(*connection, request, listener.get(), &reusable);
+      // The server may have closed it while the request was on its way (RFC 9112, 9.3.1).
+      if (!status.ok() && !connection->answered && connection->ended == absl::StatusCode::kOk) {
+        active_.erase(connection.get());
+        connection.reset();
+      }
+    }
+    if (connection == nullptr) {
       connection = std::make_unique<Connection>(io_, options_.url.tls ? &tls_ : nullptr);
       active_.insert(connection.get());
       status = co_await Connect(*connection);
+      if (status.ok()) status = co_await Talk(*connection, request, listener.get(), &reusable);
     }
-    bool reusable = false;
-    if (status.ok()) status = co_await Talk(*connection, request, listener.get(), &reusable);
     active_.erase(connection.get());
     if (reusable) idle_.push_back(std::move(connection));
     connection.reset();

@@ -151,6 +151,15 @@ async def closed_loop():
         assert all(float(row["scheduled_s"]) < 0.3 for row in run.rows)
 
 
+async def closed_connections():
+    # A server may close a connection while the next request is on its way.
+    async with FakeServer(requests_per_connection=4) as server:
+        run = await bench(server, "--concurrency", 3, "--requests", 30, *lengths())
+        check_figures(run)
+        assert run.json["requests"]["completed"] == len(server.seen) == 30
+        assert server.connections >= 8, server.connections
+
+
 async def faults():
     script = [
         Answer(status=429, headers={"Retry-After": "0"}),
@@ -401,8 +410,8 @@ async def options():
 async def main():
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    tests = [open_loop, closed_loop, faults, retries, traces, other_servers, keys, tls, unreachable, silence, interrupted,
-             stalled_client, many_streams, options]
+    tests = [open_loop, closed_loop, closed_connections, faults, retries, traces, other_servers, keys, tls, unreachable,
+             silence, interrupted, stalled_client, many_streams, options]
     failures = 0
     for test in tests:
         if sys.argv[2:] and test.__name__ not in sys.argv[2:]:

@@ -43,10 +43,11 @@ class FakeServer:
     """Words are tokens: ids are 1000 + a number for each word met. `script(n, seen)` gives the n-th Answer."""
 
     def __init__(self, script=lambda n, seen: Answer(), *, model="fake", tokenize=True, ids=True, api_key=None,
-                 tokens_per_word=1, template_tokens=0, base_path=""):
+                 tokens_per_word=1, template_tokens=0, base_path="", requests_per_connection=None):
         self.script, self.model, self.has_tokenize, self.takes_ids = script, model, tokenize, ids
         self.api_key, self.tokens_per_word, self.template_tokens = api_key, tokens_per_word, template_tokens
         self.base_path = base_path
+        self.requests_per_connection = requests_per_connection  # at the next one it hangs up
         self.seen, self.probes, self.vocabulary = [], [], {}
         self.running = self.most_running = self.connections = 0
 
@@ -64,6 +65,7 @@ class FakeServer:
 
     async def serve(self, reader, writer):
         self.connections += 1
+        served = 0
         # Cancelled: the test is over.
         with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError, ssl.SSLError, asyncio.CancelledError):
             while head := await reader.readuntil(b"\r\n\r\n"):
@@ -71,6 +73,9 @@ class FakeServer:
                 method, path, _ = request.split(" ")
                 headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in lines)}
                 body = await reader.readexactly(int(headers.get("content-length", 0)))
+                if served == self.requests_per_connection:
+                    break
+                served += 1
                 seen = Seen(path.removeprefix(self.base_path), headers, json.loads(body) if body else {}, time.monotonic())
                 if not await self.answer(method, seen, writer):
                     break
