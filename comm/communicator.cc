@@ -25,6 +25,15 @@ void CommCounters::Count(CommOp op, uint64_t sent_bytes) {
   ++operations[static_cast<size_t>(op)];
 }
 
+CommCounters& CommCounters::operator+=(const CommCounters& other) {
+  for (size_t op = 0; op < bytes.size(); ++op) {
+    bytes[op] += other.bytes[op];
+    operations[op] += other.operations[op];
+    seconds[op] += other.seconds[op];
+  }
+  return *this;
+}
+
 uint64_t CommCounters::TotalBytes() const { return std::accumulate(bytes.begin(), bytes.end(), uint64_t{0}); }
 
 uint64_t CommCounters::TotalOperations() const {

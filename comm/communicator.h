@@ -36,6 +36,7 @@ struct CommCounters {
   std::array<double, kNumCommOps> seconds{};       // transfer and waiting for peers alike
 
   void Count(CommOp op, uint64_t sent_bytes);
+  CommCounters& operator+=(const CommCounters& other);
   uint64_t BytesOf(CommOp op) const { return bytes[static_cast<size_t>(op)]; }
   uint64_t OperationsOf(CommOp op) const { return operations[static_cast<size_t>(op)]; }
   uint64_t TotalBytes() const;

@@ -146,12 +146,14 @@ int64_t StepBatch::NumTokens() const {
   return count;
 }
 
+int64_t BatchSequence::NumLogitRows() const {
+  if (logits == LogitRows::kNone) return 0;
+  return logits == LogitRows::kAll ? static_cast<int64_t>(tokens.size()) : 1;
+}
+
 int64_t StepBatch::NumLogitRows() const {
   int64_t count = 0;
-  for (const BatchSequence& sequence : sequences) {
-    if (sequence.logits == LogitRows::kLast) ++count;
-    if (sequence.logits == LogitRows::kAll) count += static_cast<int64_t>(sequence.tokens.size());
-  }
+  for (const BatchSequence& sequence : sequences) count += sequence.NumLogitRows();
   return count;
 }
 

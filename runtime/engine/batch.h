@@ -26,6 +26,8 @@ struct BatchSequence {
   LogitRows logits = LogitRows::kNone;
   std::vector<BlockGrant> grants;
   std::vector<int64_t> first_live_blocks;  // [layer groups]: blocks before it were taken back
+
+  int64_t NumLogitRows() const;
 };
 
 struct StepBatch {

@@ -172,13 +172,11 @@ void Engine::State::SampleTokens(std::span<const float> logits) {
   results.resize(plan.size());
   sampled.clear();
   for (size_t i = 0; i < plan.size(); ++i) {
-    const ScheduledChunk& chunk = plan[i];
-    const Sequence& sequence = *running[static_cast<size_t>(chunk.sequence)];
-    const size_t rows = chunk.logits == LogitRows::kNone  ? 0
-                        : chunk.logits == LogitRows::kAll ? static_cast<size_t>(chunk.tokens)
-                                                          : 1;
+    const Sequence& sequence = *running[static_cast<size_t>(plan[i].sequence)];
+    const auto rows = static_cast<size_t>(batch.sequences[i].NumLogitRows());
     results[i].logits = logits.first(rows * vocab);
     logits = logits.subspan(rows * vocab);
+    results[i].token.reset();
     if (rows > 0 && sequence.Computed() && sequence.max_tokens > 0) sampled.push_back(i);
   }
   executor->HostFor(static_cast<int64_t>(sampled.size()), [&](int64_t index, int thread) {
@@ -202,11 +200,11 @@ void Engine::State::Deliver() {
     Sequence& sequence = *running[static_cast<size_t>(plan[i].sequence)];
     if (results[i].logits.empty()) continue;
     DeliverLogits(sequence, results[i].logits);
-    if (sequence.finished || !sequence.Computed()) continue;
-    if (sequence.max_tokens == 0) {
-      Finish(sequence, FinishReason::kLength);
-    } else {
-      DeliverToken(sequence, results[i].token);
+    if (sequence.finished) continue;
+    if (results[i].token) {
+      DeliverToken(sequence, *results[i].token);
+    } else if (sequence.Computed()) {
+      Finish(sequence, FinishReason::kLength);  // logits are all that it asked for
     }
   }
 }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -88,8 +89,8 @@ struct Engine::State {
   SchedulePlan plan;
   StepBatch batch;
   struct ChunkResult {
-    std::span<const float> logits;  // the chunk's rows of it
-    absl::StatusOr<int32_t> token;  // where the sequence gets one
+    std::span<const float> logits;                 // the chunk's rows of it
+    std::optional<absl::StatusOr<int32_t>> token;  // none where the sequence gets none
   };
   std::vector<ChunkResult> results;  // of the plan's chunks
   std::vector<size_t> sampled;       // those of them whose sequences get a token

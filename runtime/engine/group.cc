@@ -98,13 +98,7 @@ class ShardedGroup final : public Group {
   CommCounters comm_counters() const override {
     CommCounters sum;
     for (const Communicator* c : {communicator_.get(), kvp_communicator_.get()}) {
-      if (c == nullptr) continue;
-      const CommCounters counters = c->counters();
-      for (size_t op = 0; op < sum.bytes.size(); ++op) {
-        sum.bytes[op] += counters.bytes[op];
-        sum.operations[op] += counters.operations[op];
-        sum.seconds[op] += counters.seconds[op];
-      }
+      if (c != nullptr) sum += c->counters();
     }
     return sum;
   }

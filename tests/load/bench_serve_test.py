@@ -222,6 +222,7 @@ async def traces():
         run = await bench(server, "--trace", mooncake, "--scale-time", 0.02, "--scale-lengths", 0.1)
         check_figures(run)
         assert [row["scheduled_s"] for row in run.rows] == [f"{0.02 * i:.6f}" for i in range(12)]
+        assert [int(row["prompt_tokens"]) for row in run.rows] == [100 + 10 * i for i in range(12)]
         met = by_length(server.seen)
         assert [len(seen.text) for seen in met] == [100 + 10 * i for i in range(12)]
         assert [seen.body["max_tokens"] for seen in met] == [2 * (i + 1) for i in range(12)]
