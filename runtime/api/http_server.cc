@@ -1,5 +1,6 @@
 #include "runtime/api/http_server.h"
 
+#include <sched.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 
@@ -57,6 +58,7 @@ constexpr size_t kLingerBytes = size_t{4} << 20;  // of what it still sends mean
 constexpr rlim_t kOtherFiles = 256;               // beside connections
 constexpr size_t kReadBytes = 4096;               // of a request's beginning at a time
 constexpr size_t kLongBody = size_t{64} << 10;    // whose handler would keep others waiting
+constexpr size_t kHugeBody = size_t{1} << 20;     // whose handler would take time from the model
 constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
 
 SteadyTime Now() { return std::chrono::steady_clock::now(); }
@@ -121,7 +123,7 @@ class HttpServer::State {
   absl::flat_hash_set<Connection*> connections;  // on the server's thread
   size_t bodies_bytes = 0;                       // reserved
   asio::io_context io{1};
-  asio::thread_pool long_requests{1};
+  asio::thread_pool long_requests{1}, huge_requests{1};
   tcp::acceptor acceptor{io};
   std::optional<ssl::context> tls;
   asio::steady_timer sweep_timer{io};
@@ -350,9 +352,10 @@ class Session final : public Connection, public std::enable_shared_from_this<Ses
         }
       });
     };
-    if (request.body.size() < kLongBody) co_return server_.handler(std::move(request), std::move(wake));
+    const size_t size = request.body.size();
+    if (size < kLongBody) co_return server_.handler(std::move(request), std::move(wake));
     co_return co_await asio::co_spawn(
-        server_.long_requests,
+        size < kHugeBody ? server_.long_requests : server_.huge_requests,
         [this, &request, &wake]() -> asio::awaitable<HttpAnswer> {
           co_return server_.handler(std::move(request), std::move(wake));
         },
@@ -558,12 +561,17 @@ void HttpServer::State::Start() {
   asio::co_spawn(
       io, [this] { return Sweep(); }, asio::detached);
   thread = std::thread([this] { io.run(); });
+  asio::post(huge_requests, [] {
+    const sched_param none = {};
+    sched_setscheduler(0, SCHED_IDLE, &none);  // on Linux, of the calling thread
+  });
 }
 
 void HttpServer::State::Stop() {
   io.stop();
   if (thread.joinable()) thread.join();
   long_requests.join();
+  huge_requests.join();
 }
 
 absl::StatusOr<std::unique_ptr<HttpServer>> HttpServer::Create(const HttpServerOptions& options,
