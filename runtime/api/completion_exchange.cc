@@ -56,18 +56,21 @@ class CompletionExchange::Choice final : public LoopListener {
     } else if (logprobs_) {
       PositionLogprobs of_prompt = ComputeLogprobs(logits, prompt_[next], static_cast<size_t>(*logprobs_));
       const std::lock_guard lock(exchange_->mutex_);
-      exchange_->news_[index_].prompt_logprobs.push_back(std::move(of_prompt));
+      const Clock::Time now = exchange_->clock_.Now();
+      exchange_->NewsOf(index_, now, now).prompt_logprobs.push_back(std::move(of_prompt));
     }
   }
 
   bool OnToken(int32_t token) override {
     const Clock::Time now = exchange_->clock_.Now();
-    if (last_token_)
-      exchange_->metrics_.ObserveGap(std::chrono::duration<double>(now - *last_token_).count());
-    last_token_ = now;
+    const Clock::Time release =
+        exchange_->stream_ ? release_times_.Next(now, exchange_->model_.loop->token_pace()) : now;
+    if (last_release_)
+      exchange_->metrics_.ObserveGap(std::chrono::duration<double>(release - *last_release_).count());
+    last_release_ = release;
     const bool goes_on = generation_.OnToken(token);
     const std::lock_guard lock(exchange_->mutex_);
-    News& news = exchange_->news_[index_];
+    News& news = exchange_->NewsOf(index_, now, release);
     // What ends a text is no part of it, as in OpenAI's API.
     if (std::find(ends_.begin(), ends_.end(), token) == ends_.end()) {
       news.tokens.push_back(token);
@@ -86,11 +89,12 @@ class CompletionExchange::Choice final : public LoopListener {
   void OnFinish(FinishReason reason) override {
     generation_.OnFinish(reason);
     const std::lock_guard lock(exchange_->mutex_);
-    News& news = exchange_->news_[index_];
+    const Clock::Time now = exchange_->clock_.Now();
+    News& news = exchange_->NewsOf(index_, now, now);
     news.text += std::exchange(text_, "");
     news.finish = reason;
     exchange_->reason_ = reason;
-    exchange_->end_ = exchange_->clock_.Now();
+    exchange_->end_ = now;
     if (exchange_->error_.ok()) exchange_->error_ = exchange_->ErrorOf(reason);
     --exchange_->unfinished_;
     exchange_->wake_();
@@ -117,7 +121,8 @@ class CompletionExchange::Choice final : public LoopListener {
   const std::vector<int32_t> ends_;
   std::string text_;  // of the token that is being taken
   Generation generation_;
-  std::optional<Clock::Time> last_token_;
+  ReleaseTimes release_times_;
+  std::optional<Clock::Time> last_release_;
 };
 
 absl::StatusOr<std::shared_ptr<CompletionExchange>> CompletionExchange::Start(
@@ -221,24 +226,55 @@ void CompletionExchange::Fail(const absl::Status& error) {
   wake_();
 }
 
+// The piece of news that a choice's next token joins: the last one, if it can leave by now anyway.
+CompletionExchange::News& CompletionExchange::NewsOf(size_t choice, Clock::Time now, Clock::Time release) {
+  std::deque<News>& news = news_[choice];
+  if (news.empty() || release > now || news.back().release > now) news.emplace_back().release = release;
+  return news.back();
+}
+
+// What may leave, in one piece for each choice.
+std::vector<CompletionExchange::News> CompletionExchange::TakeNews(Clock::Time now, Clock::Time* more_at) {
+  const auto append = [](auto& to, auto& from) {
+    to.insert(to.end(), std::make_move_iterator(from.begin()), std::make_move_iterator(from.end()));
+  };
+  std::vector<News> taken(news_.size());
+  for (size_t i = 0; i < news_.size(); ++i) {
+    std::deque<News>& news = news_[i];
+    const bool finished = !news.empty() && news.back().finish;
+    while (!news.empty()) {
+      News& first = news.front();
+      // Log-probabilities of a prompt leave together, with the first token.
+      if (first.tokens.empty() && news.size() == 1 && !finished) break;
+      if (first.release > now && !finished) {
+        *more_at = std::min(*more_at, first.release);
+        break;
+      }
+      taken[i].text += first.text;
+      append(taken[i].tokens, first.tokens);
+      append(taken[i].logprobs, first.logprobs);
+      append(taken[i].prompt_logprobs, first.prompt_logprobs);
+      taken[i].finish = first.finish;
+      news.pop_front();
+    }
+  }
+  return taken;
+}
+
 HttpExchange::Progress CompletionExchange::Next() {
-  std::vector<News> news(news_.size());
+  std::vector<News> news;
   absl::Status error;
   bool started = false, finished = false;
   int64_t completion_tokens = 0;
+  Progress progress;
   {
     const std::lock_guard lock(mutex_);
-    for (size_t i = 0; i < news.size(); ++i) {
-      // Log-probabilities of a prompt leave together, with the first token.
-      if (news_[i].tokens.empty() && !news_[i].finish) continue;
-      news[i] = std::exchange(news_[i], {});
-    }
+    news = TakeNews(clock_.Now(), &progress.more_at);
     error = error_;
     completion_tokens = completion_tokens_;
     finished = unfinished_ == 0;
     started = start_ || finished;
   }
-  Progress progress;
   progress.ends = finished || !error.ok();
   if (!error.ok()) {
     CancelAll();

@@ -1,10 +1,12 @@
 // A call that generates text, from its submission to the last byte of its answer.
 //
 // The engine's thread adds tokens; the server's thread takes what has gathered whenever the client can be
-// written to, so that a slow client gets few large events and costs no more than its text.
+// written to, so that a slow client gets few large events and costs no more than its text. Tokens of a stream
+// leave evenly (runtime/engine/token_pace.h), and all that is left leaves with the last one.
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -49,7 +51,10 @@ class CompletionExchange final : public HttpExchange,
     std::vector<PositionLogprobs> logprobs;
     std::vector<PositionLogprobs> prompt_logprobs;
     std::optional<FinishReason> finish;
+    Clock::Time release;  // not to be taken before
   };
+  News& NewsOf(size_t choice, Clock::Time now, Clock::Time release);
+  std::vector<News> TakeNews(Clock::Time now, Clock::Time* more_at);
 
   CompletionExchange(const CompletionCall& call, std::vector<std::vector<int32_t>> prompts,
                      const ServedModel& model, Metrics& metrics, const Clock& clock,
@@ -78,8 +83,8 @@ class CompletionExchange final : public HttpExchange,
   bool begun_ = false, concluded_ = false;
   std::vector<bool> echoed_;  // by choice: its prompt was sent
 
-  std::mutex mutex_;  // of the following
-  std::vector<News> news_;
+  std::mutex mutex_;                    // of the following
+  std::vector<std::deque<News>> news_;  // by choice; only the last ones may be of the future
   int unfinished_ = 0;
   std::optional<FinishReason> reason_;  // of the choice that ended last
   absl::Status error_;

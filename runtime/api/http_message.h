@@ -1,6 +1,7 @@
 // What an HTTP handler is given, and what it answers.
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <string>
@@ -35,12 +36,15 @@ class HttpExchange {
     std::unique_ptr<HttpResponse> whole;
     std::string bytes;  // may be empty: nothing new
     bool ends = false;  // after these bytes
+    // When there is more to send, though nobody calls Wake.
+    std::chrono::steady_clock::time_point more_at = std::chrono::steady_clock::time_point::max();
   };
 
   virtual ~HttpExchange() = default;
 
-  // What can be sent now; called again when the client has taken it and Wake was called since. A client that
-  // reads slowly makes these calls rare, so what comes in between has to be kept in little memory.
+  // What can be sent now; called again when the client has taken it and Wake was called since, or more_at has
+  // come. A client that reads slowly makes these calls rare, so what comes in between has to be kept in
+  // little memory.
   virtual Progress Next() = 0;
   // The client is gone. Nothing is called afterwards.
   virtual void OnDisconnect() = 0;

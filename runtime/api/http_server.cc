@@ -399,7 +399,9 @@ class Session final : public Connection, public std::enable_shared_from_this<Ses
       if (!bytes.empty()) {
         co_await Write(std::move(bytes));
       } else if (!ends && !news_) {
+        wake_.expires_at(progress.more_at);
         co_await Wait();
+        wake_.expires_at(kNever);
       }
     }
   }

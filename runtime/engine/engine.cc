@@ -95,7 +95,7 @@ absl::Status Engine::Step() {
   state.AnnounceStarts();
   if (state.running.empty()) return absl::OkStatus();
 
-  state.Plan();
+  state.Plan(begin);
   LONGSPAN_CHECK(!state.plan.empty());
   state.BuildBatch();
   const absl::StatusOr<std::span<const float>> logits = state.executor->Execute(state.batch);
@@ -106,6 +106,7 @@ absl::Status Engine::Step() {
   LONGSPAN_CHECK(static_cast<int64_t>(logits->size()) ==
                  state.batch.NumLogitRows() * state.options.vocab_size);
   state.SampleTokens(*logits);
+  state.token_pace = state.pacer.Release(state.clock.Now());
   state.in_step = true;
   state.Deliver();
   state.in_step = false;
@@ -117,9 +118,10 @@ absl::Status Engine::Step() {
 
 const BlockManager& Engine::blocks() const { return *state_->blocks; }
 int64_t Engine::steps() const { return state_->totals.steps; }
+TokenPace Engine::token_pace() const { return state_->token_pace; }
 const RequestLimits& Engine::limits() const { return state_->limits; }
 
-void Engine::State::Plan() {
+void Engine::State::Plan(Clock::Time now) {
   views.clear();
   for (const auto& sequence : running) {
     views.push_back({.prefill_tokens = sequence->prefill_tokens,
@@ -129,7 +131,7 @@ void Engine::State::Plan() {
                      .arrival = sequence->id,
                      .priority = sequence->priority});
   }
-  Schedule(views, pacer.NextBudget(views), &plan);
+  Schedule(views, pacer.NextBudget(views, now), &plan);
 }
 
 void Engine::State::BuildBatch() {

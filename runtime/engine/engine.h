@@ -22,6 +22,7 @@
 #include "runtime/engine/itl_target.h"
 #include "runtime/engine/request.h"
 #include "runtime/engine/request_check.h"
+#include "runtime/engine/token_pace.h"
 
 namespace longspan {
 
@@ -72,6 +73,8 @@ class Engine {
 
   const BlockManager& blocks() const;
   int64_t steps() const;
+  // For listeners that pass tokens on to somebody who watches: how those of the current step should leave.
+  TokenPace token_pace() const;
   // What Submit holds requests without prompt_logits to; equal for the engine's whole life.
   const RequestLimits& limits() const;
 

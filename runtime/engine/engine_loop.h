@@ -50,6 +50,8 @@ class EngineLoop {
   // Any thread: seconds until a request that comes now can expect to start, as of the snapshot.
   double expected_wait_s() const { return expected_wait_s_; }
   int64_t open() const { return open_; }
+  // The engine's thread, in a listener's OnToken: Engine::token_pace.
+  TokenPace token_pace() const { return engine_.token_pace(); }
 
   // The engine's thread: steps while there is work, and returns when drained. An error means that the group
   // is unusable; every open request has heard kError then. `tick` is called between steps and some times a

@@ -55,7 +55,7 @@ struct Engine::State {
   void FailAll(const absl::Status& fault);
 
   // engine.cc
-  void Plan();
+  void Plan(Clock::Time now);
   void BuildBatch();
   void SampleTokens(std::span<const float> logits);
   void Deliver();
@@ -98,6 +98,7 @@ struct Engine::State {
   bool usual_work = true;  // no more than one row of logits a sequence
 
   PrefillPacer pacer;
+  TokenPace token_pace;     // of the step's tokens
   RecentRate prefill_rate;  // tokens over the time of steps with prompts
   RecentRate decode_rate;   // steps with decodes over their time
   double output_share = 1;  // of its max_tokens that a request comes to, of late

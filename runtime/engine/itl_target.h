@@ -7,8 +7,7 @@
 namespace longspan {
 
 inline constexpr double kNoItlTarget = std::numeric_limits<double>::infinity();
-// By what the machine needs: a little less than one and a half times the gap without prompts,
-// prefill_pacer.h.
+// By what the machine needs: less than one and a half times the gap without prompts, prefill_pacer.h.
 inline constexpr double kAutoItlTarget = 0;
 
 }  // namespace longspan

@@ -1,14 +1,22 @@
 #include "runtime/engine/prefill_pacer.h"
 
 #include <algorithm>
+#include <chrono>
 
 #include "runtime/engine/itl_target.h"
 
 namespace longspan {
 namespace {
 
-// What errors of the model may change about the time of the prompts.
-constexpr double kLeastOfUsual = 0.75, kMostOfUsual = 1.6;
+// Of what the decodes take: what the target follows of the times' upper end.
+constexpr double kMostError = 0.2;
+// Of the longest time that tokens are held: what long prompts leave to short ones.
+constexpr double kKeptShare = 0.5;
+
+Clock::Duration ToDuration(double seconds) {
+  return std::chrono::duration_cast<Clock::Duration>(std::chrono::duration<double>(seconds));
+}
+double ToSeconds(Clock::Duration duration) { return std::chrono::duration<double>(duration).count(); }
 
 }  // namespace
 
@@ -22,20 +30,21 @@ void PrefillPacer::UpperError::Add(double error_s, double usual_s) {
   seconds_ = std::max(0.0, seconds_);
 }
 
-double PrefillPacer::PrefillSeconds(double decode_s, int64_t decodes, int64_t prompts) const {
-  const double mixed_error_s = mixed_error_.seconds();
-  if (itl_target_s_ != kAutoItlTarget) return std::max(0.0, itl_target_s_ - mixed_error_s - decode_s);
-  const double usual = (kAutoStretch - 1) * decode_s;
-  const double fitting = kAutoStretch * (decode_s + decode_error_.seconds()) - mixed_error_s - decode_s;
-  const double crowd = static_cast<double>(prompts) / static_cast<double>(decodes);
-  // The errors of either kind may be old: beside a long prompt nearly all steps are mixed.
-  return std::clamp(fitting, kLeastOfUsual * usual, kMostOfUsual * usual) * std::max(1.0, crowd);
+double PrefillPacer::TargetGap(double decode_s) const {
+  if (itl_target_s_ != kAutoItlTarget) return itl_target_s_;
+  return kAutoStretch * (decode_s + std::min(decode_error_.seconds(), kMostError * decode_s));
 }
 
-StepBudget PrefillPacer::NextBudget(std::span<const SequenceView> running) {
+TokenPace PrefillPacer::Release(Clock::Time now) {
+  release_ = std::clamp(release_ + gap_, now, now + most_held_);
+  return {gap_, release_ - now};
+}
+
+StepBudget PrefillPacer::NextBudget(std::span<const SequenceView> running, Clock::Time now) {
   StepBudget budget = {.chunk_tokens = chunk_tokens_, .max_logit_rows = max_logit_rows_};
   StepWork decodes;
   int64_t prompts = 0;
+  const SequenceView *shortest = nullptr, *longest = nullptr;
   for (const SequenceView& view : running) {
     if (view.decodes()) {
       ++decodes.decodes;
@@ -43,15 +52,43 @@ StepBudget PrefillPacer::NextBudget(std::span<const SequenceView> running) {
       continue;
     }
     ++prompts;
+    if (shortest == nullptr || view.remaining() < shortest->remaining()) shortest = &view;
+    if (longest == nullptr || view.remaining() > longest->remaining()) longest = &view;
   }
+  gap_ = most_held_ = Clock::Duration(0);
   if (decodes.decodes == 0 || prompts == 0 || itl_target_s_ == kNoItlTarget) return budget;
 
+  const int64_t most_tokens = std::min(chunk_tokens_, model_.trusted_tokens());
+  const auto chunk_s = [&](const SequenceView& view) {
+    return model_.TokenSeconds(view.computed_tokens) *
+           static_cast<double>(std::min(most_tokens, view.remaining()));
+  };
+  const double decode_s = model_.DecodeSeconds(decodes), target_s = TargetGap(decode_s);
+  double gain_s = target_s - decode_s;  // of a step without prompts
+  if (itl_target_s_ == kAutoItlTarget) {
+    gain_s *= std::max(1.0, static_cast<double>(prompts) / static_cast<double>(decodes.decodes));
+  }
+  // Nothing is held that a chunk could not use.
+  const double most_held_s =
+      std::clamp(chunk_s(*longest) + mixed_error_.seconds() - gain_s, 0.0, std::max(0.0, target_s));
+  gap_ = ToDuration(decode_s + gain_s);
+  most_held_ = ToDuration(most_held_s);
   budget.chunk_tokens = 0;
   if (steps_since_probe_ >= kStepsPerProbe) return budget;
-  budget.chunk_tokens = std::min(chunk_tokens_, model_.trusted_tokens());
+
+  // A prompt that can end is computed at once, with a quarter for the eldest beside it; others wait until
+  // much is held, and leave a part to those that can end.
+  const double held_s = std::max(0.0, ToSeconds(release_ - now));
+  const double free_s = held_s + gain_s - mixed_error_.seconds();  // nobody notices
+  const double needed_s = chunk_s(*shortest) / (1 - kShareOfEldest);
+  const bool fits = needed_s <= free_s;
+  const bool can_save = gain_s > model_.TokenSeconds(shortest->computed_tokens) * kLeastChunkTokens &&
+                        held_s + gain_s < most_held_s;
+  if (!fits && can_save) return budget;
+  budget.chunk_tokens = most_tokens;
   budget.least_tokens = kLeastChunkTokens;
   budget.model = &model_;
-  budget.prefill_s = PrefillSeconds(model_.DecodeSeconds(decodes), decodes.decodes, prompts);
+  budget.prefill_s = std::max({0.0, free_s - kKeptShare * most_held_s, fits ? needed_s : 0.0});
   return budget;
 }
 

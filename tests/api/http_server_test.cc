@@ -99,6 +99,27 @@ class Ticker final : public HttpExchange {
   std::thread thread_;
 };
 
+// Sends three events by the clock: nobody wakes the server.
+class Timed final : public HttpExchange {
+ public:
+  Progress Next() override {
+    Progress progress;
+    const auto now = std::chrono::steady_clock::now();
+    if (now >= next_) {
+      progress.bytes = "data: " + std::to_string(told_++) + "\n\n";
+      next_ = now + milliseconds(20);
+    }
+    progress.more_at = next_;
+    progress.ends = told_ == 3;
+    return progress;
+  }
+  void OnDisconnect() override {}
+
+ private:
+  std::chrono::steady_clock::time_point next_ = std::chrono::steady_clock::now() + milliseconds(20);
+  int told_ = 0;
+};
+
 class HttpServerTest : public testing::Test {
  protected:
   void Start(HttpServerOptions options = {}) {
@@ -108,6 +129,7 @@ class HttpServerTest : public testing::Test {
         [this](HttpRequest request, HttpWake wake) -> HttpAnswer {
           if (request.path == "/stream") return {{}, std::make_shared<Ticker>(20, std::move(wake), &left_)};
           if (request.path == "/endless") return {{}, std::make_shared<Ticker>(-1, std::move(wake), &left_)};
+          if (request.path == "/timed") return {{}, std::make_shared<Timed>()};
           // More than the system's buffers hold.
           if (request.path == "/large") return {{.body = std::string(64 << 20, 'x')}, nullptr};
           return {{.content_type = "text/plain", .body = std::to_string(request.body.size())}, nullptr};
@@ -145,6 +167,13 @@ TEST_F(HttpServerTest, StreamsToManyAtOnce) {
   }
   for (std::thread& thread : threads) thread.join();
   EXPECT_EQ(whole, 32);
+}
+
+TEST_F(HttpServerTest, SendsWhatIsDueLater) {
+  Start();
+  Client client(server_->port());
+  client.Send(Get("/timed"));
+  EXPECT_NE(client.ReadUntil("\r\n0\r\n\r\n").find("data: 2\n\n"), std::string::npos);
 }
 
 TEST_F(HttpServerTest, NoticesClientsThatLeave) {

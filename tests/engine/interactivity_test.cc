@@ -22,9 +22,12 @@ struct MachineCosts {
 
 class StreamListener : public RecordingListener {
  public:
-  explicit StreamListener(const Clock* clock) : clock_(clock), submitted_(clock->Now()) {}
+  StreamListener(const Clock* clock, const Engine* engine)
+      : clock_(clock), engine_(engine), submitted_(clock->Now()) {}
   bool OnToken(int32_t token) override {
-    times.push_back(clock_->Now());
+    const Clock::Time now = clock_->Now();
+    times.push_back(release_times_.Next(now, engine_->token_pace()));
+    longest_held_s = std::max(longest_held_s, Seconds(times.back() - now));
     return RecordingListener::OnToken(token);
   }
   double first_token_s() const { return Seconds(times.at(0) - submitted_); }
@@ -36,12 +39,15 @@ class StreamListener : public RecordingListener {
     std::sort(gaps.begin(), gaps.end());
     return gaps;
   }
-  std::vector<Clock::Time> times;
+  std::vector<Clock::Time> times;  // when tokens leave
+  double longest_held_s = 0;
 
  private:
   static double Seconds(Clock::Duration duration) { return std::chrono::duration<double>(duration).count(); }
   const Clock* const clock_;
+  const Engine* const engine_;
   const Clock::Time submitted_;
+  ReleaseTimes release_times_;
 };
 
 double Percentile(const std::vector<double>& sorted, double p) {
@@ -63,7 +69,7 @@ class Simulation {
     Request request;
     request.prompt.assign(static_cast<size_t>(prompt), 3);
     request.max_tokens = output;
-    listeners_.push_back(std::make_unique<StreamListener>(&clock));
+    listeners_.push_back(std::make_unique<StreamListener>(&clock, engine.get()));
     EXPECT_TRUE(engine->Submit(Copy(request), listeners_.back().get()).ok());
     return listeners_.back().get();
   }
@@ -143,6 +149,7 @@ TEST(InteractivityTest, ALongPromptNeitherStallsStreamsNorStarves) {
     EXPECT_LE(with.back(), 3 * Percentile(without, 0.99));
     EXPECT_LE(long_prompt->first_token_s(), 3 * alone->first_token_s());
     EXPECT_LE(short_prompt->first_token_s(), 5 * short_alone_s);
+    EXPECT_LE(streams[0]->longest_held_s, Percentile(with, 0.5) * 1.5);
   }
 }
 
