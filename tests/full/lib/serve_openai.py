@@ -236,7 +236,7 @@ def check_errors(server, client):
 
 
 def check_full_and_ending(longspan, model):
-    server = Server(longspan, model, "--kv-bytes", "16M", "--max-sequences", "1", "--max-queue", "1", "--drain-timeout", "1s")
+    server = Server(longspan, model, "--kv-bytes", "16M", "--max-sequences", "1", "--max-queue", "1", "--drain-timeout", "300ms")
     with server:
         client = Client(server)
         long = {"stream": True, "max_tokens": 4000, "extra_body": {"ignore_eos": True}}
