@@ -182,20 +182,23 @@ template <int kPanels, typename Reader>
 inline void Int8ChunkOfAllRows(const LinearArgs& args, int64_t begin, int64_t end, Reader* readers,
                                const TileSums& sums) {
   constexpr int kUnits = Reader::kHalves ? 2 : 1;
-  alignas(64) Int8Chunk<kPanels, kUnits> chunk;
+  constexpr bool kCopy = Reader::kFormat.bits != 8;
+  alignas(64) Int8Chunk<kPanels, kUnits, kCopy> chunk;
   const int groups = static_cast<int>(end - begin);
+  chunk.group_bytes = kCopy ? 512 : Reader::kGroupBytes;
+  for (int c = 0; c < kPanels; ++c) chunk.quants[c] = kCopy ? chunk.copy[c][0] : readers[c].p;
   for (int g = 0; g < groups; ++g) {
     for (int c = 0; c < kPanels; ++c) {
-      PrefetchNear<Reader::kGroupBytes>(readers[c].p);
+      if constexpr (kCopy) PrefetchNear<Reader::kGroupBytes>(readers[c].p);
       readers[c].ReadScales();
       ExpandGroup(readers[c], g, c, chunk);
       readers[c].Next(begin + g + 1 < args.groups);
     }
   }
   const PackedActivations& x = args.x;
-  WeightsAhead<kPanels> ahead(NextChunk<kPanels>(args, end, readers[0]), args.panel_bytes,
-                              kInt8ChunkGroups * Reader::kGroupBytes,
-                              RegisterTiles<kInt8TileRows>(x.rows) * groups);
+  WeightsAhead<kPanels> ahead(
+      NextChunk<kPanels>(args, end, readers[0]), args.panel_bytes, kInt8ChunkGroups * Reader::kGroupBytes,
+      RegisterTiles<kInt8TileRows>(x.rows) * groups, x.rows <= kMostRowsOfNearWeights);
   alignas(64) int32_t starts[kUnits * kInt8ChunkGroups * kMaxTileRows];
   for (int64_t row = 0; row < x.rows;) {
     const int rows = TileRows(x.rows - row);
@@ -204,8 +207,7 @@ inline void Int8ChunkOfAllRows(const LinearArgs& args, int64_t begin, int64_t en
     WithRegisterTiles<kInt8TileRows>(rows, [&]<int kRows, int kStride>(int first) {
       const Int8Rows tile = {x.quants + at * 8 + first, x.scales + at + first, starts + first,
                              x.scaled_sums + at + first, x.quants + (at + x.groups * rows + first) * 8};
-      Int8Tile<kRows, kStride, kPanels, kUnits, Reader::kHasMin>(chunk, groups, tile, ahead,
-                                                                 sums.Of(row + first, kPanels));
+      Int8Tile<kRows, kStride, Reader::kHasMin>(chunk, groups, tile, ahead, sums.Of(row + first, kPanels));
     });
     row += rows;
   }
@@ -227,9 +229,9 @@ inline void FloatChunkOfAllRows(const LinearArgs& args, int64_t begin, int64_t e
     }
   }
   const PackedActivations& x = args.x;
-  WeightsAhead<kPanels> ahead(NextChunk<kPanels>(args, end, readers[0]), args.panel_bytes,
-                              kFloatChunkGroups * Reader::kGroupBytes,
-                              RegisterTiles<kRegisterTileRows>(x.rows) * columns / kFloatColumnsPerStep);
+  WeightsAhead<kPanels> ahead(
+      NextChunk<kPanels>(args, end, readers[0]), args.panel_bytes, kFloatChunkGroups * Reader::kGroupBytes,
+      RegisterTiles<kRegisterTileRows>(x.rows) * columns / kFloatColumnsPerStep, /*near=*/false);
   for (int64_t row = 0; row < x.rows;) {
     const int rows = TileRows(x.rows - row);
     const float* values = x.values + (row * x.groups + begin * rows) * kQuantGroup;

@@ -13,6 +13,8 @@ inline constexpr int kInt8ChunkGroups = 8;   // with kMaxTilePanels panels, weig
 inline constexpr int kFloatChunkGroups = 4;  // of a chunk stay in the first-level cache
 
 inline constexpr int kFloatColumnsPerStep = 8;  // of WeightsAhead
+// Up to so many rows leave room in the first-level cache for the next chunk.
+inline constexpr int64_t kMostRowsOfNearWeights = 32;
 
 // Integer sums start at kMagicBits - offset * (sum of activations): read as float32 they are then
 // 3 * 2^22 + sum, exactly, and conversion and scale are one fused multiply-add. |sum| < 2^22 and scales have
@@ -20,10 +22,13 @@ inline constexpr int kFloatColumnsPerStep = 8;  // of WeightsAhead
 inline constexpr int32_t kMagicBits = 0x4b400000;
 inline constexpr float kMagic = 12582912.0f;
 
-// Scales belong to units: a group of 32 columns, or half of one.
-template <int kPanels, int kUnits>
+// Scales belong to units: a group of 32 columns, or half of one. Formats that are bytes already are not
+// copied.
+template <int kPanels, int kUnits, bool kCopy>
 struct Int8Chunk {
-  uint8_t quants[kInt8ChunkGroups][kPanels][512];
+  const uint8_t* quants[kPanels];  // of the first group; each has 512
+  int64_t group_bytes;             // from one group to the next
+  alignas(64) uint8_t copy[kCopy ? kPanels : 1][kCopy ? kInt8ChunkGroups : 1][512];
   float scales[kInt8ChunkGroups][kUnits][kPanels][kPanelRows];
   float magic_scales[kInt8ChunkGroups][kUnits][kPanels][kPanelRows];  // -kMagic * scale
   float minima[kInt8ChunkGroups][kPanels][kPanelRows];
@@ -34,12 +39,15 @@ struct FloatChunk {
   float values[kFloatChunkGroups * kQuantGroup][kPanels][kPanelRows];
 };
 
-template <int kPanels, int kUnits, typename Reader>
-inline void ExpandGroup(const Reader& reader, int group, int panel, Int8Chunk<kPanels, kUnits>& chunk) {
-  Bytes w[8];
-  ExpandQuants<Reader::kFormat.bits>(reader.p, w);
+template <int kPanels, int kUnits, bool kCopy, typename Reader>
+inline void ExpandGroup(const Reader& reader, int group, int panel,
+                        Int8Chunk<kPanels, kUnits, kCopy>& chunk) {
+  if constexpr (kCopy) {
+    Bytes w[8];
+    ExpandQuants<Reader::kFormat.bits>(reader.p, w);
 #pragma GCC unroll 8
-  for (int k = 0; k < 8; ++k) StoreBytes(chunk.quants[group][panel] + 64 * k, w[k]);
+    for (int k = 0; k < 8; ++k) StoreBytes(chunk.copy[panel][group] + 64 * k, w[k]);
+  }
   for (int u = 0; u < kUnits; ++u) {
     Store(chunk.scales[group][u][panel], reader.scale[u]);
     Store(chunk.magic_scales[group][u][panel], Mul(Set1(-kMagic), reader.scale[u]));
@@ -97,10 +105,11 @@ struct Int8Rows {
 };
 
 // sums[row][panel] += weights · activations over the chunk's groups.
-template <int kRows, int kStride, int kPanels, int kUnits, bool kHasMin>
-inline void Int8Tile(const Int8Chunk<kPanels, kUnits>& chunk, int groups, const Int8Rows& x,
+template <int kRows, int kStride, bool kHasMin, int kPanels, int kUnits, bool kCopy>
+inline void Int8Tile(const Int8Chunk<kPanels, kUnits, kCopy>& chunk, int groups, const Int8Rows& x,
                      WeightsAhead<kPanels>& ahead, const TileSums& sums) {
   constexpr int kSteps = 8 / kUnits;
+  const int64_t group_bytes = kCopy ? 512 : chunk.group_bytes;
   F32 totals[kRows][kPanels];
   LoadTotals(sums, totals);
   for (int g = 0; g < groups; ++g) {
@@ -122,7 +131,7 @@ inline void Int8Tile(const Int8Chunk<kPanels, kUnits>& chunk, int groups, const 
       for (int k = u * kSteps; k < (u + 1) * kSteps; ++k) {
         Bytes w[kPanels];
 #pragma GCC unroll 4
-        for (int c = 0; c < kPanels; ++c) w[c] = LoadBytes(chunk.quants[g][c] + 64 * k);
+        for (int c = 0; c < kPanels; ++c) w[c] = LoadBytes(chunk.quants[c] + g * group_bytes + 64 * k);
 #pragma GCC unroll 8
         for (int r = 0; r < kRows; ++r) {
           const I32 a = BroadcastOrdered(quants + k * kStride + r);

@@ -36,20 +36,29 @@ inline void PrefetchAhead(const uint8_t* p) {
   });
 }
 
-// The next weights of kPanels panels, brought into the second-level cache little by little while others are
-// multiplied.
+// The next weights of kPanels panels, brought into the second-level cache, or the first with `near`, little
+// by little while others are multiplied.
 template <int kPanels>
 class WeightsAhead {
  public:
   // The `bytes` from `first`, and of the other panels `panel_bytes` apart, in `steps` calls of Step.
-  WeightsAhead(const uint8_t* first, size_t panel_bytes, int64_t bytes, int64_t steps)
-      : next_(first), panel_bytes_(panel_bytes), end_(first + bytes), each_((bytes + steps - 1) / steps) {}
+  WeightsAhead(const uint8_t* first, size_t panel_bytes, int64_t bytes, int64_t steps, bool near)
+      : next_(first),
+        panel_bytes_(panel_bytes),
+        end_(first + bytes),
+        each_((bytes + steps - 1) / steps),
+        near_(near) {}
 
   [[gnu::always_inline]] void Step() {
     if (next_ >= end_) return;
     for (const uint8_t* stop = next_ + each_; next_ < stop; next_ += 64) {
+      if (near_) {
 #pragma GCC unroll 4
-      for (size_t c = 0; c < kPanels; ++c) PrefetchFar(next_ + c * panel_bytes_);
+        for (size_t c = 0; c < kPanels; ++c) Prefetch(next_ + c * panel_bytes_);
+      } else {
+#pragma GCC unroll 4
+        for (size_t c = 0; c < kPanels; ++c) PrefetchFar(next_ + c * panel_bytes_);
+      }
     }
   }
 
@@ -58,6 +67,7 @@ class WeightsAhead {
   size_t panel_bytes_;
   const uint8_t* end_;
   int64_t each_;
+  bool near_;
 };
 
 // The eight byte vectors of a group: vector k holds columns 4k..4k+3 of each lane.

@@ -226,37 +226,46 @@ void CompletionExchange::Fail(const absl::Status& error) {
   wake_();
 }
 
-// The piece of news that a choice's next token joins: the last one, if it can leave by now anyway.
+// Joins what may leave by now in the first piece.
+void CompletionExchange::Gather(Clock::Time now, std::deque<News>& news) {
+  const auto append = [](auto& to, auto& from) {
+    to.insert(to.end(), std::make_move_iterator(from.begin()), std::make_move_iterator(from.end()));
+  };
+  while (news.size() > 1 && news[1].release <= now) {
+    News &first = news[0], &second = news[1];
+    first.text += second.text;
+    append(first.tokens, second.tokens);
+    append(first.logprobs, second.logprobs);
+    append(first.prompt_logprobs, second.prompt_logprobs);
+    first.finish = second.finish;
+    news.erase(news.begin() + 1);
+  }
+}
+
+// The piece that a choice's next token joins: the last one, where that leaves at the same time.
 CompletionExchange::News& CompletionExchange::NewsOf(size_t choice, Clock::Time now, Clock::Time release) {
   std::deque<News>& news = news_[choice];
+  Gather(now, news);
   if (news.empty() || release > now || news.back().release > now) news.emplace_back().release = release;
   return news.back();
 }
 
-// What may leave, in one piece for each choice.
+// What may leave, by choice.
 std::vector<CompletionExchange::News> CompletionExchange::TakeNews(Clock::Time now, Clock::Time* more_at) {
-  const auto append = [](auto& to, auto& from) {
-    to.insert(to.end(), std::make_move_iterator(from.begin()), std::make_move_iterator(from.end()));
-  };
   std::vector<News> taken(news_.size());
   for (size_t i = 0; i < news_.size(); ++i) {
     std::deque<News>& news = news_[i];
-    const bool finished = !news.empty() && news.back().finish;
-    while (!news.empty()) {
-      News& first = news.front();
-      // Log-probabilities of a prompt leave together, with the first token.
-      if (first.tokens.empty() && news.size() == 1 && !finished) break;
-      if (first.release > now && !finished) {
-        *more_at = std::min(*more_at, first.release);
-        break;
-      }
-      taken[i].text += first.text;
-      append(taken[i].tokens, first.tokens);
-      append(taken[i].logprobs, first.logprobs);
-      append(taken[i].prompt_logprobs, first.prompt_logprobs);
-      taken[i].finish = first.finish;
+    if (news.empty()) continue;
+    const bool finished = news.back().finish.has_value();
+    Gather(finished ? Clock::Time::max() : now, news);
+    // Log-probabilities of a prompt leave together, with the first token.
+    if (finished || (news.front().release <= now && !news.front().tokens.empty())) {
+      taken[i] = std::move(news.front());
       news.pop_front();
     }
+    const auto later =
+        std::find_if(news.begin(), news.end(), [now](const News& piece) { return piece.release > now; });
+    if (later != news.end()) *more_at = std::min(*more_at, later->release);
   }
   return taken;
 }
@@ -279,7 +288,7 @@ HttpExchange::Progress CompletionExchange::Next() {
   if (!error.ok()) {
     CancelAll();
     if (begun_) {
-      progress.bytes = ErrorEvent(error);
+      progress.bytes = Render(std::move(news)) + ErrorEvent(error);
     } else {
       progress.whole = std::make_unique<HttpResponse>(ErrorResponse(error));
     }

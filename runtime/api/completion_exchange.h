@@ -53,6 +53,7 @@ class CompletionExchange final : public HttpExchange,
     std::optional<FinishReason> finish;
     Clock::Time release;  // not to be taken before
   };
+  static void Gather(Clock::Time now, std::deque<News>& news);
   News& NewsOf(size_t choice, Clock::Time now, Clock::Time release);
   std::vector<News> TakeNews(Clock::Time now, Clock::Time* more_at);
 
@@ -84,7 +85,7 @@ class CompletionExchange final : public HttpExchange,
   std::vector<bool> echoed_;  // by choice: its prompt was sent
 
   std::mutex mutex_;                    // of the following
-  std::vector<std::deque<News>> news_;  // by choice; only the last ones may be of the future
+  std::vector<std::deque<News>> news_;  // by choice; all but the first piece leave later
   int unfinished_ = 0;
   std::optional<FinishReason> reason_;  // of the choice that ended last
   absl::Status error_;
