@@ -10,6 +10,7 @@ namespace {
 
 // Of what the decodes take: what the target follows of the times' upper end.
 constexpr double kMostError = 0.2;
+constexpr double kMostGapSeconds = 1e6;  // of targets, which must fit a Clock::Duration
 // Of the longest time that tokens are held: what long prompts leave to short ones.
 constexpr double kKeptShare = 0.5;
 
@@ -31,7 +32,7 @@ void PrefillPacer::UpperError::Add(double error_s, double usual_s) {
 }
 
 double PrefillPacer::TargetGap(double decode_s) const {
-  if (itl_target_s_ != kAutoItlTarget) return itl_target_s_;
+  if (itl_target_s_ != kAutoItlTarget) return std::min(itl_target_s_, kMostGapSeconds);
   return kAutoStretch * (decode_s + std::min(decode_error_.seconds(), kMostError * decode_s));
 }
 
