@@ -132,11 +132,19 @@ absl::StatusOr<std::shared_ptr<CompletionExchange>> CompletionExchange::Start(
       new CompletionExchange(call, std::move(prompts), model, metrics, clock, origin, std::move(wake)));
   if (absl::Status status = exchange->Submit(call); !status.ok()) {
     exchange->CancelAll();
-    exchange->Conclude(HttpStatus(status) == 429 || HttpStatus(status) == 503 ? "rejected" : "invalid",
-                       HttpStatus(status));
+    exchange->ConcludeRefused(status);
     return status;
   }
   return exchange;
+}
+
+absl::Status CompletionExchange::CheckRoom(const CompletionCall& call, const ServedModel& model,
+                                           Metrics& metrics, const Clock& clock, const HttpRequest& origin) {
+  absl::Status status = model.loop->Admits();
+  if (status.ok()) return status;
+  status = WithRetryAfter(status, model.loop->expected_wait_s());
+  CompletionExchange(call, {}, model, metrics, clock, origin, nullptr).ConcludeRefused(status);
+  return status;
 }
 
 CompletionExchange::CompletionExchange(const CompletionCall& call, std::vector<std::vector<int32_t>> prompts,
@@ -368,6 +376,11 @@ void CompletionExchange::Conclude(const std::string& outcome, int status) {
   metrics_.CountRequest(outcome);
   metrics_.ObserveEndToEnd(record.e2e_s);
   LogCall(record);
+}
+
+void CompletionExchange::ConcludeRefused(const absl::Status& status) {
+  const int code = HttpStatus(status);
+  Conclude(code == 429 || code == 503 ? "rejected" : "invalid", code);
 }
 
 int64_t CompletionExchange::prompt_tokens() const {

@@ -49,15 +49,23 @@ EngineLoop::EngineLoop(Engine& engine, int64_t max_open, const Clock& clock)
 
 EngineLoop::~EngineLoop() = default;
 
+absl::Status EngineLoop::Admits() const {
+  const std::lock_guard lock(mutex_);
+  return AdmitsLocked();
+}
+
+absl::Status EngineLoop::AdmitsLocked() const {
+  if (!fault_.ok()) return fault_;
+  if (draining_) return absl::UnavailableError("the server is shutting down");
+  if (open_ < max_open_) return absl::OkStatus();
+  return absl::ResourceExhaustedError(
+      absl::StrCat("the server is full with ", open_.load(), " requests: try again later"));
+}
+
 absl::StatusOr<EngineLoop::Ticket> EngineLoop::Submit(Request request,
                                                       std::shared_ptr<LoopListener> listener) {
   const std::lock_guard lock(mutex_);
-  if (!fault_.ok()) return fault_;
-  if (draining_) return absl::UnavailableError("the server is shutting down");
-  if (open_ >= max_open_) {
-    return absl::ResourceExhaustedError(
-        absl::StrCat("the server is full with ", open_.load(), " requests: try again later"));
-  }
+  if (absl::Status status = AdmitsLocked(); !status.ok()) return status;
   ++open_;
   const Ticket ticket = next_ticket_++;
   commands_.push_back({ticket, std::move(request), std::move(listener)});

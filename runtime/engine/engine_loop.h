@@ -39,6 +39,8 @@ class EngineLoop {
   // Any thread. ResourceExhausted when too many are open, Unavailable when the loop drains or has failed. The
   // listener is kept until it has heard of the end.
   absl::StatusOr<Ticket> Submit(Request request, std::shared_ptr<LoopListener> listener);
+  // Any thread: what Submit would say now of any request.
+  absl::Status Admits() const;
   // Any thread. Unknown and finished tickets are ignored.
   void Cancel(Ticket ticket);
   // Any thread: takes no more requests, and lets Run return when the last has ended. What is still open after
@@ -66,6 +68,7 @@ class EngineLoop {
     std::shared_ptr<LoopListener> listener;  // null: cancel
   };
 
+  absl::Status AdmitsLocked() const;
   void Execute(Command command);
   void CancelAll();
   void Publish();

@@ -38,7 +38,7 @@ EXPECTED = {
     "100 MB in chunks": {"413", "503", "cut off", "unfinished"},
     "deep JSON": {"400", "unfinished"},
     "no UTF-8": {"400", "unfinished"},
-    "15 MB of prompt": {"400", "503", "unfinished"},
+    "15 MB of prompt": {"400", "429", "503", "unfinished"},
     "smuggling": {"400", "unfinished"},
     "slow header": {"408", "unfinished"},
     "slow body": {"408", "unfinished"},
