@@ -63,11 +63,10 @@ class CompletionExchange::Choice final : public LoopListener {
 
   bool OnToken(int32_t token) override {
     const Clock::Time now = exchange_->clock_.Now();
+    const std::optional<Clock::Time> last = release_times_.last();
     const Clock::Time release =
-        exchange_->stream_ ? release_times_.Next(now, exchange_->model_.loop->token_pace()) : now;
-    if (last_release_)
-      exchange_->metrics_.ObserveGap(std::chrono::duration<double>(release - *last_release_).count());
-    last_release_ = release;
+        release_times_.Next(now, exchange_->stream_ ? exchange_->model_.loop->token_pace() : TokenPace());
+    if (last) exchange_->metrics_.ObserveGap(std::chrono::duration<double>(release - *last).count());
     const bool goes_on = generation_.OnToken(token);
     const std::lock_guard lock(exchange_->mutex_);
     News& news = exchange_->NewsOf(index_, now, release);
@@ -122,7 +121,6 @@ class CompletionExchange::Choice final : public LoopListener {
   std::string text_;  // of the token that is being taken
   Generation generation_;
   ReleaseTimes release_times_;
-  std::optional<Clock::Time> last_release_;
 };
 
 absl::StatusOr<std::shared_ptr<CompletionExchange>> CompletionExchange::Start(

@@ -27,6 +27,8 @@ class ReleaseTimes {
     last_ = std::max(release, last_.value_or(release));
     return *last_;
   }
+  // When the token before leaves; none before the first.
+  const std::optional<Clock::Time>& last() const { return last_; }
 
  private:
   std::optional<Clock::Time> last_;
