@@ -16,6 +16,11 @@ class Clock {
   virtual Time Now() const = 0;
 };
 
+inline double ToSeconds(Clock::Duration duration) { return std::chrono::duration<double>(duration).count(); }
+inline Clock::Duration FromSeconds(double seconds) {  // of at most 292 years
+  return std::chrono::duration_cast<Clock::Duration>(std::chrono::duration<double>(seconds));
+}
+
 class SteadyClock final : public Clock {
  public:
   Time Now() const override { return std::chrono::steady_clock::now(); }

@@ -272,7 +272,7 @@ void Liveness::SendToAll(Kind kind, std::string_view text) {
 }
 
 std::string Liveness::Where() const {
-  const double seconds = std::chrono::duration<double>(clock_.Now() - since_).count();
+  const double seconds = ToSeconds(clock_.Now() - since_);
   return absl::StrCat("rank ", rank_, " (", host_, "): ", doing_.ToString(),
                       absl::StrFormat(", for %.1f s", seconds));
 }

@@ -12,9 +12,7 @@ namespace {
 
 constexpr char kRemedy[] = "; look for the reason there and start the group again";
 
-std::string Seconds(Clock::Duration duration) {
-  return absl::StrFormat("%.1f s", std::chrono::duration<double>(duration).count());
-}
+std::string Seconds(Clock::Duration duration) { return absl::StrFormat("%.1f s", ToSeconds(duration)); }
 
 std::string Name(const RankPlace& place) {
   return absl::StrCat("rank ", place.rank, " on ", place.host, " (process ", place.process, ")");

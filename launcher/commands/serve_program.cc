@@ -144,12 +144,11 @@ void ServeProgram::Tick(EngineLoop& loop, const Group& group) {
   if (signal_ != 0 || PendingInterrupt() == 0) return;
   signal_ = PendingInterrupt();
   const bool quick = signal_ == SIGTERM && env_.size > 1;
-  const std::chrono::duration<double> timeout =
-      quick ? kQuickDrain : std::chrono::duration<double>(options_.drain_timeout_s);
+  const Clock::Duration timeout = quick ? kQuickDrain : FromSeconds(options_.drain_timeout_s);
   spdlog::info("draining: no new requests, {} open ones may go on for {} s; a second signal ends at once",
-               loop.open(), timeout.count());
+               loop.open(), ToSeconds(timeout));
   server_->SetDraining();
-  loop.Drain(std::chrono::duration_cast<Clock::Duration>(timeout));
+  loop.Drain(timeout);
 }
 
 absl::StatusOr<int> ServeProgram::Drive(const ModelSource& source, Group& group, double load_s) {

@@ -1,7 +1,6 @@
 #include "runtime/api/completion_exchange.h"
 
 #include <algorithm>
-#include <chrono>
 #include <ctime>
 #include <utility>
 
@@ -43,7 +42,7 @@ class CompletionExchange::Choice final : public LoopListener {
 
   void OnStart() override {
     const Clock::Time now = exchange_->clock_.Now();
-    exchange_->metrics_.ObserveQueue(std::chrono::duration<double>(now - exchange_->begin_).count());
+    exchange_->metrics_.ObserveQueue(ToSeconds(now - exchange_->begin_));
     const std::lock_guard lock(exchange_->mutex_);
     if (!exchange_->start_) exchange_->start_ = now;
     if (exchange_->stream_) exchange_->wake_();
@@ -66,7 +65,7 @@ class CompletionExchange::Choice final : public LoopListener {
     const std::optional<Clock::Time> last = release_times_.last();
     const Clock::Time release =
         release_times_.Next(now, exchange_->stream_ ? exchange_->model_.loop->token_pace() : TokenPace());
-    if (last) exchange_->metrics_.ObserveGap(std::chrono::duration<double>(release - *last).count());
+    if (last) exchange_->metrics_.ObserveGap(ToSeconds(release - *last));
     const bool goes_on = generation_.OnToken(token);
     const std::lock_guard lock(exchange_->mutex_);
     News& news = exchange_->NewsOf(index_, now, release);
@@ -79,7 +78,7 @@ class CompletionExchange::Choice final : public LoopListener {
     ++exchange_->completion_tokens_;
     if (!exchange_->first_token_) {
       exchange_->first_token_ = now;
-      exchange_->metrics_.ObserveFirstToken(std::chrono::duration<double>(now - exchange_->begin_).count());
+      exchange_->metrics_.ObserveFirstToken(ToSeconds(now - exchange_->begin_));
     }
     if (exchange_->stream_) exchange_->wake_();
     return goes_on;
@@ -180,8 +179,7 @@ absl::Status CompletionExchange::Submit(const CompletionCall& call) {
     request.prompt_logits = call.echo && (call.logprobs || call.max_tokens == 0);
     request.priority = call.priority;
     if (call.timeout_s) {
-      request.deadline = begin_ + std::chrono::duration_cast<Clock::Duration>(
-                                      std::chrono::duration<double>(*call.timeout_s));
+      request.deadline = begin_ + FromSeconds(*call.timeout_s);
     }
     const absl::StatusOr<int64_t> max_tokens = CheckRequest(request, model_.limits);
     if (!max_tokens.ok()) return WithParam(max_tokens.status(), call.chat ? "messages" : "prompt");
@@ -363,9 +361,7 @@ void CompletionExchange::Conclude(const std::string& outcome, int status) {
   record.prompt_tokens = prompt_tokens();
   {
     const std::lock_guard lock(mutex_);
-    const auto seconds = [this](Clock::Time time) {
-      return std::chrono::duration<double>(time - begin_).count();
-    };
+    const auto seconds = [this](Clock::Time time) { return ToSeconds(time - begin_); };
     record.completion_tokens = completion_tokens_;
     if (start_) record.queue_s = seconds(*start_);
     if (first_token_) record.ttft_s = seconds(*first_token_);

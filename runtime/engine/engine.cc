@@ -1,7 +1,6 @@
 #include "runtime/engine/engine.h"
 
 #include <algorithm>
-#include <chrono>
 #include <string>
 #include <utility>
 
@@ -112,7 +111,7 @@ absl::Status Engine::Step() {
   state.in_step = false;
   state.EraseFinished();
   // Listeners are part of the gap between two tokens.
-  state.Measure(std::chrono::duration<double>(state.clock.Now() - begin).count());
+  state.Measure(ToSeconds(state.clock.Now() - begin));
   return absl::OkStatus();
 }
 

@@ -105,8 +105,7 @@ void Engine::State::AdmitWaiting(Clock::Time now) {
       if (PreemptFor(*sequence, now)) return true;
       // Those behind it may go first, but not for ever.
       if (!sequence->held_up_since) sequence->held_up_since = now;
-      const std::chrono::duration<double> overtaken = now - *sequence->held_up_since;
-      if (overtaken.count() >= options.max_overtaken_s) break;
+      if (ToSeconds(now - *sequence->held_up_since) >= options.max_overtaken_s) break;
     }
     return false;
   };

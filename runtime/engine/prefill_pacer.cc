@@ -1,7 +1,6 @@
 #include "runtime/engine/prefill_pacer.h"
 
 #include <algorithm>
-#include <chrono>
 
 #include "runtime/engine/itl_target.h"
 
@@ -13,11 +12,6 @@ constexpr double kMostError = 0.2;
 constexpr double kMostGapSeconds = 1e6;  // of targets, which must fit a Clock::Duration
 // Of the longest time that tokens are held: what long prompts leave to short ones.
 constexpr double kKeptShare = 0.5;
-
-Clock::Duration ToDuration(double seconds) {
-  return std::chrono::duration_cast<Clock::Duration>(std::chrono::duration<double>(seconds));
-}
-double ToSeconds(Clock::Duration duration) { return std::chrono::duration<double>(duration).count(); }
 
 }  // namespace
 
@@ -72,8 +66,8 @@ StepBudget PrefillPacer::NextBudget(std::span<const SequenceView> running, Clock
   // Nothing is held that a chunk could not use.
   const double most_held_s =
       std::clamp(chunk_s(*longest) + mixed_error_.seconds() - gain_s, 0.0, std::max(0.0, target_s));
-  gap_ = ToDuration(decode_s + gain_s);
-  most_held_ = ToDuration(most_held_s);
+  gap_ = FromSeconds(decode_s + gain_s);
+  most_held_ = FromSeconds(most_held_s);
   budget.chunk_tokens = 0;
   if (steps_since_probe_ >= kStepsPerProbe) return budget;
 

@@ -1,7 +1,6 @@
 #include "runtime/generation/generation.h"
 
 #include <algorithm>
-#include <chrono>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -60,7 +59,7 @@ void Generation::Show(const std::string& text) {
 
 std::optional<double> Generation::Since(const std::optional<Clock::Time>& time) const {
   if (!time) return std::nullopt;
-  return std::chrono::duration<double>(*time - begin_).count();
+  return ToSeconds(*time - begin_);
 }
 
 }  // namespace longspan

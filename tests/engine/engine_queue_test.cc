@@ -234,7 +234,7 @@ TEST_F(EngineQueueTest, TheQueueIsBoundedInTokensToo) {
   const double expected_s = engine_->ExpectedWait(6);
   const Clock::Time before = clock_.Now();
   while (!engine_->Submit(Tokens(6, 4), &refused).ok()) Step();
-  const double actual_s = std::chrono::duration<double>(clock_.Now() - before).count();
+  const double actual_s = ToSeconds(clock_.Now() - before);
   EXPECT_NEAR(expected_s, actual_s, 0.15 * actual_s);
   RunToTheEnd();
 }

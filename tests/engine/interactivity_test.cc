@@ -27,15 +27,15 @@ class StreamListener : public RecordingListener {
   bool OnToken(int32_t token) override {
     const Clock::Time now = clock_->Now();
     times.push_back(release_times_.Next(now, engine_->token_pace()));
-    longest_held_s = std::max(longest_held_s, Seconds(times.back() - now));
+    longest_held_s = std::max(longest_held_s, ToSeconds(times.back() - now));
     return RecordingListener::OnToken(token);
   }
-  double first_token_s() const { return Seconds(times.at(0) - submitted_); }
+  double first_token_s() const { return ToSeconds(times.at(0) - submitted_); }
   // Between its tokens from number `begin` on, sorted.
   std::vector<double> Gaps(size_t begin, size_t end) const {
     std::vector<double> gaps;
     for (size_t i = std::max<size_t>(begin, 1); i < end; ++i)
-      gaps.push_back(Seconds(times[i] - times[i - 1]));
+      gaps.push_back(ToSeconds(times[i] - times[i - 1]));
     std::sort(gaps.begin(), gaps.end());
     return gaps;
   }
@@ -43,7 +43,6 @@ class StreamListener : public RecordingListener {
   double longest_held_s = 0;
 
  private:
-  static double Seconds(Clock::Duration duration) { return std::chrono::duration<double>(duration).count(); }
   const Clock* const clock_;
   const Engine* const engine_;
   const Clock::Time submitted_;

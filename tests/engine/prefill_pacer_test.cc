@@ -35,7 +35,7 @@ class PrefillPacerTest : public testing::Test {
       clock_.Advance(std::chrono::round<Clock::Duration>(std::chrono::duration<double>(seconds)));
       pacer.Observe(work, seconds);
       const TokenPace pace = pacer.Release(clock_.Now());
-      held_s_ = std::chrono::duration<double>(pace.most_held).count();
+      held_s_ = ToSeconds(pace.most_held);
       releases_.push_back(clock_.Now() + pace.most_held);
     }
     return work.prefill_tokens;
@@ -44,7 +44,7 @@ class PrefillPacerTest : public testing::Test {
   std::vector<double> LastGaps(size_t count) const {
     std::vector<double> gaps;
     for (size_t i = releases_.size() - count; i < releases_.size(); ++i)
-      gaps.push_back(std::chrono::duration<double>(releases_[i] - releases_[i - 1]).count());
+      gaps.push_back(ToSeconds(releases_[i] - releases_[i - 1]));
     return gaps;
   }
   // Of prompts, by the next steps.
