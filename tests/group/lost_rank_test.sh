@@ -58,7 +58,9 @@ lose() {
   awk -v s="$seconds" 'BEGIN { exit s <= 10 ? 0 : 1 }' || fail "took $seconds s"
   says "^longspan: .*lost rank $victim on $host \(process ${by_rank[$victim]}\)"
   for ((rank = 0; rank < ranks; ++rank)); do
-    [ "$rank" -eq "$victim" ] || says "^longspan: rank $rank \($host\): step [0-9]+.*, for [0-9.]+ s"
+    # In a step, or done with its part of it.
+    [ "$rank" -eq "$victim" ] ||
+      says "^longspan: rank $rank \($host\): (step|waiting for a batch, after step) [0-9]+.*, for [0-9.]+ s"
   done
   echo "$what: status $status after $seconds s"
   pids=()
