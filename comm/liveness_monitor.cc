@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
 #include "kernels/check.h"
 
 namespace longspan {
@@ -47,6 +48,7 @@ void LivenessMonitor::Heard(int rank, const Activity& activity, Clock::Time now)
   if (watched.left) return;
   watched.heard = now;
   if (activity == watched.activity) return;
+  if (watched.activity.phase == Phase::kStep) longest_ = std::max(longest_, now - LastChange());
   watched.activity = activity;
   watched.changed = now;
 }
@@ -94,25 +96,37 @@ std::optional<Loss> LivenessMonitor::Check(Clock::Time now) {
   return Explain(*worst, now);
 }
 
+Clock::Time LivenessMonitor::LastChange() const {
+  return std::max_element(watched_.begin(), watched_.end(),
+                          [](const Watched& a, const Watched& b) { return a.changed < b.changed; })
+      ->changed;
+}
+
+Clock::Duration LivenessMonitor::StepLimit() const {
+  return std::max(limits_.step, std::min(limits_.step_growth * longest_, limits_.longest_step));
+}
+
 // Ranks wait for each other: as long as one makes progress, the others may wait for it.
 std::optional<Loss> LivenessMonitor::FindHang(Clock::Time now) const {
-  const Watched* last = nullptr;  // the rank furthest behind, for which the others wait
+  const auto progress = [](const Watched& w) { return std::pair(w.activity.step, w.activity.operations); };
+  std::vector<const Watched*> last;  // those furthest behind, for which the others wait
   Clock::Duration limit{};
-  Clock::Time changed;
   for (const Watched& watched : watched_) {
-    changed = std::max(changed, watched.changed);
-    const Activity& activity = watched.activity;
-    if (activity.phase == Phase::kFree || watched.left) continue;
-    limit = std::max(limit, activity.phase == Phase::kStep ? limits_.step : limits_.loading);
-    if (last == nullptr || std::pair(activity.step, activity.operations) <
-                               std::pair(last->activity.step, last->activity.operations)) {
-      last = &watched;
-    }
+    const Phase phase = watched.activity.phase;
+    if (phase == Phase::kFree || watched.left) continue;
+    limit = std::max(limit, phase == Phase::kStep ? StepLimit() : limits_.loading);
+    if (!last.empty() && progress(watched) < progress(*last.front())) last.clear();
+    if (last.empty() || progress(watched) == progress(*last.front())) last.push_back(&watched);
   }
-  if (last == nullptr || now - changed < limit) return std::nullopt;
-  return Loss{last->place.rank, absl::UnavailableError(absl::StrCat(
-                                    Name(last->place), " hangs in ", last->activity.ToString(),
-                                    ": no rank has gone on for ", Seconds(now - changed), kRemedy))};
+  const Clock::Duration still = now - LastChange();
+  if (last.empty() || still < limit) return std::nullopt;
+  std::vector<std::string> names;
+  for (const Watched* watched : last) names.push_back(Name(watched->place));
+  // Inside one operation nobody can tell who waits for whom.
+  return Loss{last.front()->place.rank,
+              absl::UnavailableError(absl::StrCat(
+                  names.size() > 1 ? "one of " : "", absl::StrJoin(names, ", "), " hangs in ",
+                  last.front()->activity.ToString(), ": no rank has gone on for ", Seconds(still), kRemedy))};
 }
 
 Loss LivenessMonitor::Explain(const Watched& watched, Clock::Time now) const {

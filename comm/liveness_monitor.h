@@ -19,9 +19,13 @@ struct LivenessLimits {
   // From the first sign of a loss to the verdict: an end shows on several ranks at once, and the one that has
   // ended explains more than those that miss it.
   Clock::Duration settling = std::chrono::milliseconds(100);
-  // Without progress of any rank, while some are in a step, or loading: one hangs. Far beyond the longest
-  // single operation: a layer of a large chunk over a long context, or one read from slow storage.
-  Clock::Duration step = std::chrono::seconds(120);
+  // Without progress of any rank while some are in a step: one hangs. Where operations have taken longer, as
+  // a layer of a large chunk over a long context may, it is so many times the longest, up to `longest_step`:
+  // they grow with the context, chunk by chunk.
+  Clock::Duration step = std::chrono::milliseconds(7500);
+  int step_growth = 4;
+  Clock::Duration longest_step = std::chrono::seconds(120);
+  // The same while some are loading, perhaps from slow storage.
   Clock::Duration loading = std::chrono::seconds(900);
   // Between two checks: longer, and this rank itself stood still, and must not hold it against others.
   Clock::Duration stall = std::chrono::seconds(1);
@@ -70,12 +74,15 @@ class LivenessMonitor {
   Watched& Of(int rank);
   void Suspect(Watched& watched, Sign sign, Clock::Time now);
   void AllowForStall(Clock::Time now);
+  Clock::Time LastChange() const;  // of any rank
+  Clock::Duration StepLimit() const;
   std::optional<Loss> FindHang(Clock::Time now) const;
   Loss Explain(const Watched& watched, Clock::Time now) const;
 
   const int own_rank_;
   const LivenessLimits limits_;
   std::vector<Watched> watched_;
+  Clock::Duration longest_{};  // that no rank made progress in a step
   std::optional<Clock::Time> first_sign_;
   Clock::Time checked_;
   // The latest stall of this rank itself.
