@@ -182,14 +182,13 @@ template <int kPanels, typename Reader>
 inline void Int8ChunkOfAllRows(const LinearArgs& args, int64_t begin, int64_t end, Reader* readers,
                                const TileSums& sums) {
   constexpr int kUnits = Reader::kHalves ? 2 : 1;
-  constexpr bool kCopy = Reader::kFormat.bits != 8;
-  alignas(64) Int8Chunk<kPanels, kUnits, kCopy> chunk;
+  using Chunk = Int8Chunk<kPanels, kUnits, Reader::kFormat.bits == 8 ? Reader::kGroupBytes : 0>;
+  alignas(64) Chunk chunk;
   const int groups = static_cast<int>(end - begin);
-  chunk.group_bytes = kCopy ? 512 : Reader::kGroupBytes;
-  for (int c = 0; c < kPanels; ++c) chunk.quants[c] = kCopy ? chunk.copy[c][0] : readers[c].p;
+  for (int c = 0; c < kPanels; ++c) chunk.quants[c] = Chunk::kCopy ? chunk.copy[c][0] : readers[c].p;
   for (int g = 0; g < groups; ++g) {
     for (int c = 0; c < kPanels; ++c) {
-      if constexpr (kCopy) PrefetchNear<Reader::kGroupBytes>(readers[c].p);
+      if constexpr (Chunk::kCopy) PrefetchNear<Reader::kGroupBytes>(readers[c].p);
       readers[c].ReadScales();
       ExpandGroup(readers[c], g, c, chunk);
       readers[c].Next(begin + g + 1 < args.groups);

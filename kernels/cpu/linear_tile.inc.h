@@ -23,11 +23,13 @@ inline constexpr int32_t kMagicBits = 0x4b400000;
 inline constexpr float kMagic = 12582912.0f;
 
 // Scales belong to units: a group of 32 columns, or half of one. Formats that are bytes already are not
-// copied.
-template <int kPanels, int kUnits, bool kCopy>
+// copied: kInPlaceBytes is what they have from one group to the next, and 0 for others.
+template <int kPanels, int kUnits, int kInPlaceBytes>
 struct Int8Chunk {
-  const uint8_t* quants[kPanels];  // of the first group; each has 512
-  int64_t group_bytes;             // from one group to the next
+  static constexpr bool kCopy = kInPlaceBytes == 0;
+  static constexpr int64_t kGroupBytes = kCopy ? 512 : kInPlaceBytes;
+
+  const uint8_t* quants[kPanels];  // of the first group; each has 512, kGroupBytes apart
   alignas(64) uint8_t copy[kCopy ? kPanels : 1][kCopy ? kInt8ChunkGroups : 1][512];
   float scales[kInt8ChunkGroups][kUnits][kPanels][kPanelRows];
   float magic_scales[kInt8ChunkGroups][kUnits][kPanels][kPanelRows];  // -kMagic * scale
@@ -39,10 +41,10 @@ struct FloatChunk {
   float values[kFloatChunkGroups * kQuantGroup][kPanels][kPanelRows];
 };
 
-template <int kPanels, int kUnits, bool kCopy, typename Reader>
+template <int kPanels, int kUnits, int kInPlaceBytes, typename Reader>
 inline void ExpandGroup(const Reader& reader, int group, int panel,
-                        Int8Chunk<kPanels, kUnits, kCopy>& chunk) {
-  if constexpr (kCopy) {
+                        Int8Chunk<kPanels, kUnits, kInPlaceBytes>& chunk) {
+  if constexpr (kInPlaceBytes == 0) {
     Bytes w[8];
     ExpandQuants<Reader::kFormat.bits>(reader.p, w);
 #pragma GCC unroll 8
@@ -105,11 +107,10 @@ struct Int8Rows {
 };
 
 // sums[row][panel] += weights · activations over the chunk's groups.
-template <int kRows, int kStride, bool kHasMin, int kPanels, int kUnits, bool kCopy>
-inline void Int8Tile(const Int8Chunk<kPanels, kUnits, kCopy>& chunk, int groups, const Int8Rows& x,
+template <int kRows, int kStride, bool kHasMin, int kPanels, int kUnits, int kInPlaceBytes>
+inline void Int8Tile(const Int8Chunk<kPanels, kUnits, kInPlaceBytes>& chunk, int groups, const Int8Rows& x,
                      WeightsAhead<kPanels>& ahead, const TileSums& sums) {
   constexpr int kSteps = 8 / kUnits;
-  const int64_t group_bytes = kCopy ? 512 : chunk.group_bytes;
   F32 totals[kRows][kPanels];
   LoadTotals(sums, totals);
   for (int g = 0; g < groups; ++g) {
@@ -131,7 +132,7 @@ inline void Int8Tile(const Int8Chunk<kPanels, kUnits, kCopy>& chunk, int groups,
       for (int k = u * kSteps; k < (u + 1) * kSteps; ++k) {
         Bytes w[kPanels];
 #pragma GCC unroll 4
-        for (int c = 0; c < kPanels; ++c) w[c] = LoadBytes(chunk.quants[c] + g * group_bytes + 64 * k);
+        for (int c = 0; c < kPanels; ++c) w[c] = LoadBytes(chunk.quants[c] + g * chunk.kGroupBytes + 64 * k);
 #pragma GCC unroll 8
         for (int r = 0; r < kRows; ++r) {
           const I32 a = BroadcastOrdered(quants + k * kStride + r);
