@@ -5,6 +5,8 @@
 #include <cstdio>
 #include <utility>
 
+#include "comm/clock.h"
+
 namespace longspan {
 
 ProgressStyle ChooseProgressStyle(bool terse) {
@@ -25,7 +27,7 @@ void LoadingProgress::Update(double fraction) {
 }
 
 double LoadingProgress::Done() {
-  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin_).count();
+  const double seconds = ToSeconds(std::chrono::steady_clock::now() - begin_);
   if (style_ != ProgressStyle::kQuiet) {
     std::fprintf(stderr, "%slongspan: loading %s done in %.1f s\n",
                  style_ == ProgressStyle::kLive ? "\r" : "", model_.c_str(), seconds);

@@ -30,6 +30,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "comm/clock.h"
 #include "kernels/status_macros.h"
 
 namespace longspan::load {
@@ -215,7 +216,7 @@ class HttpClient::Impl {
   void CheckSilence() {
     const Time now = Now();
     for (Connection* connection : active_) {
-      const double silence_s = std::chrono::duration<double>(now - connection->last_byte).count();
+      const double silence_s = ToSeconds(now - connection->last_byte);
       if (silence_s > options_.silence_limit_s) connection->End(absl::StatusCode::kDeadlineExceeded);
     }
     sweep_.expires_after(kSilenceCheck);

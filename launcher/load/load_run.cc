@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "comm/clock.h"
 #include "launcher/load/answer_reader.h"
 
 namespace longspan::load {
@@ -14,9 +15,7 @@ constexpr double kRetryAfterUnlessToldS = 1;
 constexpr double kPauseAfterFailureS = 0.1;
 
 // At most 30 years.
-Time::duration Duration(double seconds) {
-  return std::chrono::duration_cast<Time::duration>(std::chrono::duration<double>(std::min(seconds, 1e9)));
-}
+Clock::Duration Duration(double seconds) { return FromSeconds(std::min(seconds, 1e9)); }
 
 }  // namespace
 
@@ -57,7 +56,7 @@ std::shared_ptr<LoadRun> LoadRun::Start(HttpClient& client, Workload workload, R
   return run;
 }
 
-double LoadRun::Seconds(Time time) const { return std::chrono::duration<double>(time - start_).count(); }
+double LoadRun::Seconds(Time time) const { return ToSeconds(time - start_); }
 
 void LoadRun::Begin() {
   PrepareNext();

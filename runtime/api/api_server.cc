@@ -185,7 +185,7 @@ class ApiServer::State {
     const CompletionCall& call = *parsed;
     LONGSPAN_RETURN_IF_ERROR(CheckModel(call.model));
     LONGSPAN_ASSIGN_OR_RETURN(const ServedModel* model, Ready());
-    LONGSPAN_RETURN_IF_ERROR(CompletionExchange::CheckRoom(call, *model, metrics_, clock_, request));
+    LONGSPAN_RETURN_IF_ERROR(CompletionExchange::CheckRoom(call, *model, metrics_, request));
     std::vector<std::vector<int32_t>> prompts;
     if (call.chat) {
       LONGSPAN_ASSIGN_OR_RETURN(prompts.emplace_back(), EncodeConversation(*model, call.conversation));

@@ -26,6 +26,14 @@ ResponseContext ContextOf(const CompletionCall& call, const ServedModel& model, 
   return context;
 }
 
+const char* OutcomeOfRefusal(int status) { return status == 429 || status == 503 ? "rejected" : "invalid"; }
+
+void Account(const CallRecord& record, Metrics& metrics) {
+  metrics.CountRequest(record.outcome);
+  metrics.ObserveEndToEnd(record.e2e_s);
+  LogCall(record);
+}
+
 }  // namespace
 
 // One choice on its way through the engine. All methods are called on the engine's thread.
@@ -129,19 +137,25 @@ absl::StatusOr<std::shared_ptr<CompletionExchange>> CompletionExchange::Start(
       new CompletionExchange(call, std::move(prompts), model, metrics, clock, origin, std::move(wake)));
   if (absl::Status status = exchange->Submit(call); !status.ok()) {
     exchange->CancelAll();
-    exchange->ConcludeRefused(status);
+    exchange->Conclude(OutcomeOfRefusal(HttpStatus(status)), HttpStatus(status));
     return status;
   }
   return exchange;
 }
 
 absl::Status CompletionExchange::CheckRoom(const CompletionCall& call, const ServedModel& model,
-                                           Metrics& metrics, const Clock& clock, const HttpRequest& origin) {
-  absl::Status status = model.loop->Admits();
+                                           Metrics& metrics, const HttpRequest& origin) {
+  const absl::Status status = model.loop->Admits();
   if (status.ok()) return status;
-  status = WithRetryAfter(status, model.loop->expected_wait_s());
-  CompletionExchange(call, {}, model, metrics, clock, origin, nullptr).ConcludeRefused(status);
-  return status;
+  const int code = HttpStatus(status);
+  Account({.id = origin.id,
+           .peer = origin.peer,
+           .chat = call.chat,
+           .stream = call.stream,
+           .status = code,
+           .outcome = OutcomeOfRefusal(code)},
+          metrics);
+  return WithRetryAfter(status, model.loop->expected_wait_s());
 }
 
 CompletionExchange::CompletionExchange(const CompletionCall& call, std::vector<std::vector<int32_t>> prompts,
@@ -367,14 +381,7 @@ void CompletionExchange::Conclude(const std::string& outcome, int status) {
     if (first_token_) record.ttft_s = seconds(*first_token_);
     record.e2e_s = seconds(end_.value_or(clock_.Now()));
   }
-  metrics_.CountRequest(outcome);
-  metrics_.ObserveEndToEnd(record.e2e_s);
-  LogCall(record);
-}
-
-void CompletionExchange::ConcludeRefused(const absl::Status& status) {
-  const int code = HttpStatus(status);
-  Conclude(code == 429 || code == 503 ? "rejected" : "invalid", code);
+  Account(record, metrics_);
 }
 
 int64_t CompletionExchange::prompt_tokens() const {

@@ -39,7 +39,7 @@ class CompletionExchange final : public HttpExchange,
   // Whether the server has room for a call, before its prompts are tokenized. An error was counted and logged
   // as that of a refused call.
   static absl::Status CheckRoom(const CompletionCall& call, const ServedModel& model, Metrics& metrics,
-                                const Clock& clock, const HttpRequest& origin);
+                                const HttpRequest& origin);
 
   Progress Next() override;
   void OnDisconnect() override;
@@ -70,7 +70,6 @@ class CompletionExchange final : public HttpExchange,
   std::string Render(std::vector<News> news);
   void CancelAll();
   void Conclude(const std::string& outcome, int status);
-  void ConcludeRefused(const absl::Status& status);
   int64_t prompt_tokens() const;
 
   const ServedModel& model_;

@@ -31,8 +31,8 @@ double PrefillPacer::TargetGap(double decode_s) const {
 }
 
 TokenPace PrefillPacer::Release(Clock::Time now) {
-  release_ = std::clamp(release_ + gap_, now, now + most_held_);
-  return {gap_, release_ - now};
+  release_ = pace_.After(release_, now);
+  return {pace_.gap, release_ - now};
 }
 
 StepBudget PrefillPacer::NextBudget(std::span<const SequenceView> running, Clock::Time now) {
@@ -50,7 +50,7 @@ StepBudget PrefillPacer::NextBudget(std::span<const SequenceView> running, Clock
     if (shortest == nullptr || view.remaining() < shortest->remaining()) shortest = &view;
     if (longest == nullptr || view.remaining() > longest->remaining()) longest = &view;
   }
-  gap_ = most_held_ = Clock::Duration(0);
+  pace_ = {};
   if (decodes.decodes == 0 || prompts == 0 || itl_target_s_ == kNoItlTarget) return budget;
 
   const int64_t most_tokens = std::min(chunk_tokens_, model_.trusted_tokens());
@@ -66,8 +66,7 @@ StepBudget PrefillPacer::NextBudget(std::span<const SequenceView> running, Clock
   // Nothing is held that a chunk could not use.
   const double most_held_s =
       std::clamp(chunk_s(*longest) + mixed_error_.seconds() - gain_s, 0.0, std::max(0.0, target_s));
-  gap_ = FromSeconds(decode_s + gain_s);
-  most_held_ = FromSeconds(most_held_s);
+  pace_ = {FromSeconds(decode_s + gain_s), FromSeconds(most_held_s)};
   budget.chunk_tokens = 0;
   if (steps_since_probe_ >= kStepsPerProbe) return budget;
 

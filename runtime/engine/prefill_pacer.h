@@ -62,8 +62,8 @@ class PrefillPacer {
   StepTimeModel model_;
   UpperError decode_error_, mixed_error_;  // of steps of decodes alone, and with prompts
   int64_t steps_since_probe_ = 0;
-  Clock::Duration gap_{0}, most_held_{0};  // of the next step's tokens; 0 while no prompt is computed
-  Clock::Time release_;                    // when the last step's tokens leave
+  TokenPace pace_;       // of the next step's tokens; 0 while no prompt is computed
+  Clock::Time release_;  // when the last step's tokens leave
 };
 
 }  // namespace longspan

@@ -14,6 +14,11 @@ namespace longspan {
 struct TokenPace {
   Clock::Duration gap{0};
   Clock::Duration most_held{0};  // none waits for longer
+
+  // When those leave that were computed now, after others that left at `last`.
+  Clock::Time After(Clock::Time last, Clock::Time now) const {
+    return std::clamp(last + gap, now, now + most_held);
+  }
 };
 
 // Of one stream. Threads: one at a time.
@@ -22,9 +27,7 @@ class ReleaseTimes {
   // When a token that was computed now leaves: now or later, and never before an earlier one. The first
   // leaves at once.
   Clock::Time Next(Clock::Time now, const TokenPace& pace) {
-    Clock::Time release = now;
-    if (last_) release = std::clamp(*last_ + pace.gap, now, now + pace.most_held);
-    last_ = std::max(release, last_.value_or(release));
+    last_ = last_ ? std::max(*last_, pace.After(*last_, now)) : now;
     return *last_;
   }
   // When the token before leaves; none before the first.
