@@ -46,14 +46,14 @@ class DecodeLoop {
         blocks_(OrDie(BlockManager::Create(group.geometry()))),
         sampler_(vocab_size) {
     for (int64_t i = 0; i < batch; ++i) {
-      const int shift = blocks_->ChooseShift(end_, chunk_tokens);
-      if (!blocks_->CanReserve(end_, chunk_tokens, shift)) {
+      const int shift = blocks_->reservations().ChooseShift({end_, chunk_tokens});
+      if (!blocks_->reservations().CanReserve({end_, chunk_tokens}, shift)) {
         OrDie(absl::ResourceExhaustedError(absl::StrCat("the memory left for KV holds ", i, " of ", batch,
                                                         " sequences of ", end_,
                                                         " tokens; take smaller --batches or --depths")));
       }
       Sequence& sequence = sequences_.emplace_back();
-      sequence.table = blocks_->Reserve(end_, chunk_tokens, shift);
+      sequence.table = blocks_->Reserve({end_, chunk_tokens}, shift);
       sequence.part.slot = static_cast<int32_t>(i);
       sequence.part.starts = true;
       sequence.part.shift = shift;

@@ -3,7 +3,7 @@
 // A sequence first reserves all it can ever hold, on every kvp rank, and then takes blocks out of its
 // reservation as it grows. On every rank, at every moment: in use <= reserved <= capacity, for each sequence
 // and in all. All numbers are pages. Breaking a promise (growing beyond the reservation, freeing twice) is a
-// bug, never an error: whoever admits asks CanReserve first. Threads: one thread at a time.
+// bug, never an error: whoever admits asks reservations() first. Threads: one thread at a time.
 #pragma once
 
 #include <cstdint>
@@ -15,6 +15,7 @@
 #include "kvstore/block_allocator.h"
 #include "kvstore/block_table.h"
 #include "kvstore/kv_geometry.h"
+#include "kvstore/reservations.h"
 
 namespace longspan {
 
@@ -22,14 +23,11 @@ class BlockManager {
  public:
   static absl::StatusOr<std::unique_ptr<BlockManager>> Create(KvGeometry geometry);
 
-  const KvGeometry& geometry() const { return geometry_; }
+  const KvGeometry& geometry() const { return reservations_.geometry(); }
+  const Reservations& reservations() const { return reservations_; }
 
-  // The shift that leaves the most headroom on the rank that has least, then on the next, and so on; the
-  // lowest of equals. When any shift can be reserved, this one can.
-  int ChooseShift(int64_t total_tokens, int64_t chunk_tokens) const;
-  bool CanReserve(int64_t total_tokens, int64_t chunk_tokens, int shift) const;
-  // Promises KvDemand(...) pages to a new sequence. CanReserve must hold.
-  BlockTable Reserve(int64_t total_tokens, int64_t chunk_tokens, int shift);
+  // Promises a new sequence what it needs. reservations().CanReserve must hold.
+  BlockTable Reserve(const KvNeed& need, int shift);
 
   // Gives the sequence the blocks it lacks for positions before `end_position`.
   std::vector<BlockGrant> Extend(BlockTable& table, int64_t end_position);
@@ -43,23 +41,14 @@ class BlockManager {
   void ForEachPage(const BlockTable& table, int kvp_rank,
                    const std::function<void(int32_t, double)>& function) const;
 
-  // The longest sequence that an empty store can hold, `at_most` if that fits; 0 if nothing does.
-  int64_t LargestContext(int64_t chunk_tokens, int64_t at_most) const;
-
-  // The least, over the kvp ranks, of capacity - reserved.
-  int64_t headroom() const;
-  int64_t capacity(int kvp_rank) const { return allocators_[static_cast<size_t>(kvp_rank)].capacity(); }
-  int64_t reserved(int kvp_rank) const { return reserved_[static_cast<size_t>(kvp_rank)]; }
   int64_t in_use(int kvp_rank) const { return allocators_[static_cast<size_t>(kvp_rank)].in_use(); }
 
  private:
   explicit BlockManager(KvGeometry geometry);
   void ReleaseFront(BlockTable& table, size_t group, int64_t first_live_block);
-  bool FitsEmpty(int64_t total_tokens, int64_t chunk_tokens) const;
 
-  KvGeometry geometry_;
+  Reservations reservations_;
   std::vector<BlockAllocator> allocators_;  // [kvp]
-  std::vector<int64_t> reserved_;           // [kvp]
 };
 
 }  // namespace longspan

@@ -46,8 +46,8 @@ absl::Status KvGeometry::Validate() const {
   return absl::OkStatus();
 }
 
-std::vector<int64_t> KvDemand(const KvGeometry& geometry, int64_t total_tokens, int64_t chunk_tokens,
-                              int shift) {
+std::vector<int64_t> KvDemand(const KvGeometry& geometry, const KvNeed& need, int shift) {
+  const auto [total_tokens, chunk_tokens] = need;
   LONGSPAN_CHECK(total_tokens >= 1 && chunk_tokens >= 1 && shift >= 0);
   const int kvp = geometry.kvp;
   const int64_t all = BlocksFor(total_tokens, geometry.block_size);

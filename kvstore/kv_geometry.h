@@ -41,11 +41,15 @@ inline int64_t FirstVisibleBlock(int64_t position, int64_t window, int block_siz
 
 inline int64_t BlocksFor(int64_t tokens, int block_size) { return (tokens + block_size - 1) / block_size; }
 
-// Pages on each kvp rank that a sequence of `total_tokens` can hold at the same moment, at most, when no step
-// brings more than `chunk_tokens` of it: the reservation that makes running out of memory impossible. Exact
-// for each layer group and rank (some division into steps needs as much); layer groups are added as if they
-// peaked together. Never falls when total_tokens grows.
-std::vector<int64_t> KvDemand(const KvGeometry& geometry, int64_t total_tokens, int64_t chunk_tokens,
-                              int shift);
+// What a sequence may grow to, and how many tokens of it one step may bring.
+struct KvNeed {
+  int64_t total_tokens = 0;
+  int64_t chunk_tokens = 0;
+};
+
+// Pages on each kvp rank that a sequence can hold at the same moment, at most: the reservation that makes
+// running out of memory impossible. Exact for each layer group and rank (some division into steps needs as
+// much); layer groups are added as if they peaked together. Never falls when total_tokens grows.
+std::vector<int64_t> KvDemand(const KvGeometry& geometry, const KvNeed& need, int shift);
 
 }  // namespace longspan

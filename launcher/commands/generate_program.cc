@@ -252,7 +252,7 @@ absl::Status GenerateProgram::PrintAccount(Group& group, const Engine& engine) {
   account.numerics = group.options().numerics;
   pages_used_.resize(static_cast<size_t>(account.group.kvp));
   for (size_t k = 0; k < pages_used_.size(); ++k) {
-    const int64_t capacity = engine.blocks().capacity(static_cast<int>(k));
+    const int64_t capacity = engine.blocks().reservations().capacity(static_cast<int>(k));
     account.kv_bytes_used.push_back(account.group.kv_bytes[k] / static_cast<uint64_t>(capacity) *
                                     static_cast<uint64_t>(pages_used_[k]));
   }

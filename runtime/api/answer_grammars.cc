@@ -11,26 +11,6 @@ namespace {
 
 constexpr size_t kMaxGrammars = 16;  // kept
 
-// What decides the grammar; empty for any text.
-std::string KeyOf(const CompletionCall& call) {
-  if (call.tools.choice == ToolUse::Choice::kRequired || call.tools.choice == ToolUse::Choice::kNamed) {
-    std::string key = "call";
-    for (const ToolUse::Function& function : call.tools.functions) {
-      absl::StrAppend(&key, " ", function.name, " ", function.parameters.dump());
-    }
-    return key;
-  }
-  switch (call.response_format.kind) {
-    case ResponseFormat::Kind::kText:
-      break;
-    case ResponseFormat::Kind::kJsonObject:
-      return "object";
-    case ResponseFormat::Kind::kJsonSchema:
-      return absl::StrCat("schema ", call.response_format.schema.dump());
-  }
-  return "";
-}
-
 }  // namespace
 
 AnswerGrammars::AnswerGrammars(const Tokenizer* tokenizer, int64_t vocab_size,
@@ -43,9 +23,22 @@ AnswerGrammars::AnswerGrammars(const Tokenizer* tokenizer, int64_t vocab_size,
   for (const int32_t id : tool_call_tokens) markers_.push_back(tokenizer->Spelling(id));
 }
 
-absl::StatusOr<Grammar::Shared> AnswerGrammars::For(const CompletionCall& call) {
-  const std::string key = KeyOf(call);
-  if (key.empty()) return Grammar::Shared();
+std::string AnswerGrammars::TextOf(const CompletionCall& call) {
+  nlohmann::ordered_json text;
+  if (call.tools.choice == ToolUse::Choice::kRequired || call.tools.choice == ToolUse::Choice::kNamed) {
+    nlohmann::ordered_json& functions = text["calls"];
+    for (const ToolUse::Function& function : call.tools.functions) {
+      functions.push_back({{"name", function.name}, {"parameters", function.parameters}});
+    }
+  } else if (call.response_format.kind == ResponseFormat::Kind::kJsonObject) {
+    text["object"] = true;
+  } else if (call.response_format.kind == ResponseFormat::Kind::kJsonSchema) {
+    text["schema"] = call.response_format.schema;
+  }
+  return text.empty() ? "" : text.dump();
+}
+
+absl::StatusOr<Grammar::Shared> AnswerGrammars::For(const std::string& text) {
   {
     const std::lock_guard lock(mutex_);
     if (vocabulary_ == nullptr) {
@@ -56,20 +49,20 @@ absl::StatusOr<Grammar::Shared> AnswerGrammars::For(const CompletionCall& call) 
       LONGSPAN_ASSIGN_OR_RETURN(vocabulary_,
                                 TokenVocabulary::Create(*tokenizer_, vocab_size_, eos_token_ids_));
     }
-    if (const auto it = grammars_.find(key); it != grammars_.end()) return it->second;
+    if (const auto it = grammars_.find(text); it != grammars_.end()) return it->second;
   }
-  LONGSPAN_ASSIGN_OR_RETURN(Grammar::Shared grammar, Compile(call));
+  const auto parsed = nlohmann::ordered_json::parse(text, nullptr, /*allow_exceptions=*/false);
+  LONGSPAN_ASSIGN_OR_RETURN(Grammar::Shared grammar, Compile(parsed));
   const std::lock_guard lock(mutex_);
   if (grammars_.size() >= kMaxGrammars) grammars_.clear();
-  return grammars_.emplace(key, std::move(grammar)).first->second;
+  return grammars_.emplace(text, std::move(grammar)).first->second;
 }
 
-absl::StatusOr<Grammar::Shared> AnswerGrammars::Compile(const CompletionCall& call) const {
-  if (call.tools.choice == ToolUse::Choice::kRequired || call.tools.choice == ToolUse::Choice::kNamed) {
-    return CompileCalls(call.tools);
-  }
-  if (call.response_format.kind == ResponseFormat::Kind::kJsonObject) return Grammar::JsonObject();
-  absl::StatusOr<Grammar::Shared> grammar = Grammar::FromJsonSchema(call.response_format.schema);
+absl::StatusOr<Grammar::Shared> AnswerGrammars::Compile(const nlohmann::ordered_json& text) const {
+  if (text.contains("calls")) return CompileCalls(text["calls"]);
+  if (text.contains("object")) return Grammar::JsonObject();
+  if (!text.contains("schema")) return absl::InvalidArgumentError("a grammar of unknown kind");
+  absl::StatusOr<Grammar::Shared> grammar = Grammar::FromJsonSchema(text["schema"]);
   if (!grammar.ok()) return WithParam(grammar.status(), "response_format.json_schema.schema");
   return grammar;
 }
@@ -92,17 +85,20 @@ void AnswerGrammars::AddText(std::string_view text, std::vector<Grammar::Shared>
   }
 }
 
-absl::StatusOr<Grammar::Shared> AnswerGrammars::CompileCalls(const ToolUse& tools) const {
+absl::StatusOr<Grammar::Shared> AnswerGrammars::CompileCalls(const nlohmann::ordered_json& functions) const {
   const ToolCallLiterals literals = LiteralsOf(format_);
   std::vector<Grammar::Shared> calls;
-  for (size_t i = 0; i < tools.functions.size(); ++i) {
-    const ToolUse::Function& function = tools.functions[i];
-    absl::StatusOr<Grammar::Shared> arguments = Grammar::FromJsonSchema(function.parameters);
-    if (!arguments.ok())
-      return WithParam(arguments.status(), absl::StrCat("tools[", i, "].function.parameters"));
+  for (const nlohmann::ordered_json& function : functions) {
+    const bool sound = function.is_object() && function.contains("name") && function["name"].is_string() &&
+                       function.contains("parameters");
+    if (!sound) return absl::InvalidArgumentError("a grammar of a function without name or parameters");
+    absl::StatusOr<Grammar::Shared> arguments = Grammar::FromJsonSchema(function["parameters"]);
+    if (!arguments.ok()) {
+      return WithParam(arguments.status(), absl::StrCat("tools[", calls.size(), "].function.parameters"));
+    }
     std::vector<Grammar::Shared> parts;
     AddText(literals.before, &parts);
-    AddText(function.name, &parts);
+    AddText(function["name"].get<std::string>(), &parts);
     AddText(literals.between, &parts);
     parts.push_back(*std::move(arguments));
     AddText(literals.after, &parts);
@@ -113,11 +109,13 @@ absl::StatusOr<Grammar::Shared> AnswerGrammars::CompileCalls(const ToolUse& tool
   return any;
 }
 
-int64_t AnswerGrammars::LeastTokens(const Grammar::Shared& grammar) const {
+absl::StatusOr<int64_t> AnswerGrammars::LeastTokens(const std::string& text) {
+  LONGSPAN_ASSIGN_OR_RETURN(const Grammar::Shared grammar, For(text));
   return grammar->LeastTokens(vocabulary_);
 }
 
-std::unique_ptr<TokenConstraint> AnswerGrammars::NewConstraint(const Grammar::Shared& grammar) const {
+absl::StatusOr<std::unique_ptr<TokenConstraint>> AnswerGrammars::NewConstraint(const std::string& text) {
+  LONGSPAN_ASSIGN_OR_RETURN(const Grammar::Shared grammar, For(text));
   return longspan::NewConstraint(grammar, vocabulary_);
 }
 

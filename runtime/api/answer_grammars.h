@@ -24,17 +24,18 @@ class AnswerGrammars {
   AnswerGrammars(const Tokenizer* tokenizer, int64_t vocab_size, std::vector<int32_t> eos_token_ids,
                  ToolCallFormat format, const std::vector<int32_t>& tool_call_tokens);
 
-  // Null when the answer may be any text. Grammars of the same text are shared, with what was worked out for
-  // them. InvalidArgument names what is wrong with a schema.
-  absl::StatusOr<Grammar::Shared> For(const CompletionCall& call);
+  // What decides a call's grammar, for Request::grammar; empty when the answer may be any text.
+  static std::string TextOf(const CompletionCall& call);
 
-  // Of a grammar that For returned.
-  int64_t LeastTokens(const Grammar::Shared& grammar) const;
-  std::unique_ptr<TokenConstraint> NewConstraint(const Grammar::Shared& grammar) const;
+  // `text` is TextOf a call. Grammars of the same text are shared, with what was worked out for them.
+  // InvalidArgument names what is wrong with a schema.
+  absl::StatusOr<int64_t> LeastTokens(const std::string& text);
+  absl::StatusOr<std::unique_ptr<TokenConstraint>> NewConstraint(const std::string& text);
 
  private:
-  absl::StatusOr<Grammar::Shared> Compile(const CompletionCall& call) const;
-  absl::StatusOr<Grammar::Shared> CompileCalls(const ToolUse& tools) const;
+  absl::StatusOr<Grammar::Shared> For(const std::string& text);
+  absl::StatusOr<Grammar::Shared> Compile(const nlohmann::ordered_json& text) const;
+  absl::StatusOr<Grammar::Shared> CompileCalls(const nlohmann::ordered_json& functions) const;
   void AddText(std::string_view text, std::vector<Grammar::Shared>* parts) const;
 
   const Tokenizer* const tokenizer_;

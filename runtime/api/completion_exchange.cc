@@ -36,15 +36,12 @@ void Account(const CallRecord& record, Metrics& metrics) {
 
 }  // namespace
 
-// One choice on its way through the engine. All methods are called on the engine's thread.
-class CompletionExchange::Choice final : public LoopListener {
+// One choice on its way through a group; its methods are called one at a time.
+class CompletionExchange::Choice final : public ResponseListener {
  public:
-  Choice(std::shared_ptr<CompletionExchange> exchange, size_t index, const std::vector<int32_t>& prompt,
-         const CompletionCall& call)
+  Choice(std::shared_ptr<CompletionExchange> exchange, size_t index, const CompletionCall& call)
       : exchange_(std::move(exchange)),
         index_(index),
-        prompt_(prompt),
-        logprobs_(call.logprobs),
         ends_(call.ignore_eos ? std::vector<int32_t>() : exchange_->model_.eos_token_ids),
         generation_(OptionsOf(call), exchange_->model_.tokenizer, exchange_->clock_) {}
 
@@ -56,31 +53,24 @@ class CompletionExchange::Choice final : public LoopListener {
     if (exchange_->stream_) exchange_->wake_();
   }
 
-  void OnLogits(int64_t position, std::span<const float> logits) override {
-    const auto next = static_cast<size_t>(position) + 1;
-    if (next >= prompt_.size()) {
-      generation_.OnLogits(position, logits);
-    } else if (logprobs_) {
-      PositionLogprobs of_prompt = ComputeLogprobs(logits, prompt_[next], static_cast<size_t>(*logprobs_));
-      const std::lock_guard lock(exchange_->mutex_);
-      const Clock::Time now = exchange_->clock_.Now();
-      exchange_->NewsOf(index_, now, now).prompt_logprobs.push_back(std::move(of_prompt));
-    }
+  void OnPromptLogprobs(PositionLogprobs logprobs) override {
+    const std::lock_guard lock(exchange_->mutex_);
+    const Clock::Time now = exchange_->clock_.Now();
+    exchange_->NewsOf(index_, now, now).prompt_logprobs.push_back(std::move(logprobs));
   }
 
-  bool OnToken(int32_t token) override {
+  bool OnToken(const GeneratedToken& token) override {
     const Clock::Time now = exchange_->clock_.Now();
     const std::optional<Clock::Time> last = release_times_.last();
-    const Clock::Time release =
-        release_times_.Next(now, exchange_->stream_ ? exchange_->model_.loop->token_pace() : TokenPace());
+    const Clock::Time release = release_times_.Next(now, exchange_->stream_ ? token.pace : TokenPace());
     if (last) exchange_->metrics_.ObserveGap(ToSeconds(release - *last));
-    const bool goes_on = generation_.OnToken(token);
+    const bool goes_on = generation_.OnToken(token.id);
     const std::lock_guard lock(exchange_->mutex_);
     News& news = exchange_->NewsOf(index_, now, release);
     // What ends a text is no part of it, as in OpenAI's API.
-    if (std::find(ends_.begin(), ends_.end(), token) == ends_.end()) {
-      news.tokens.push_back(token);
-      if (generation_.logprobs()) news.logprobs.push_back(generation_.logprobs()->back());
+    if (std::find(ends_.begin(), ends_.end(), token.id) == ends_.end()) {
+      news.tokens.push_back(token.id);
+      if (token.logprobs) news.logprobs.push_back(*token.logprobs);
     }
     news.text += std::exchange(text_, "");
     ++exchange_->completion_tokens_;
@@ -106,14 +96,13 @@ class CompletionExchange::Choice final : public LoopListener {
     exchange_->wake_();
   }
 
-  void OnRefused(const absl::Status& reason) override { exchange_->Fail(reason); }
+  void OnError(const absl::Status& error) override { exchange_->Fail(error); }
 
  private:
   GenerationOptions OptionsOf(const CompletionCall& call) {
     GenerationOptions options;
     options.stop = call.stop;
     options.eos_token_ids = ends_;
-    if (call.logprobs) options.logprobs = static_cast<size_t>(*call.logprobs);
     if (call.tools.choice != ToolUse::Choice::kNone)
       options.spelled_tokens = exchange_->model_.tool_call_tokens;
     options.on_text = [this](std::string_view text) { text_ += text; };
@@ -122,8 +111,6 @@ class CompletionExchange::Choice final : public LoopListener {
 
   const std::shared_ptr<CompletionExchange> exchange_;
   const size_t index_;
-  const std::vector<int32_t>& prompt_;  // the exchange's
-  const std::optional<int64_t> logprobs_;
   const std::vector<int32_t> ends_;
   std::string text_;  // of the token that is being taken
   Generation generation_;
@@ -145,7 +132,7 @@ absl::StatusOr<std::shared_ptr<CompletionExchange>> CompletionExchange::Start(
 
 absl::Status CompletionExchange::CheckRoom(const CompletionCall& call, const ServedModel& model,
                                            Metrics& metrics, const HttpRequest& origin) {
-  const absl::Status status = model.loop->Admits();
+  const absl::Status status = model.coordinator->Admits();
   if (status.ok()) return status;
   const int code = HttpStatus(status);
   Account({.id = origin.id,
@@ -155,7 +142,7 @@ absl::Status CompletionExchange::CheckRoom(const CompletionCall& call, const Ser
            .status = code,
            .outcome = OutcomeOfRefusal(code)},
           metrics);
-  return WithRetryAfter(status, model.loop->expected_wait_s());
+  return WithRetryAfter(status, model.coordinator->expected_wait_s());
 }
 
 CompletionExchange::CompletionExchange(const CompletionCall& call, std::vector<std::vector<int32_t>> prompts,
@@ -180,8 +167,12 @@ CompletionExchange::CompletionExchange(const CompletionCall& call, std::vector<s
       unfinished_(static_cast<int>(news_.size())) {}
 
 absl::Status CompletionExchange::Submit(const CompletionCall& call) {
-  LONGSPAN_ASSIGN_OR_RETURN(const Grammar::Shared grammar, model_.grammars->For(call));
-  const int64_t least = grammar == nullptr ? 0 : model_.grammars->LeastTokens(grammar);
+  const std::string grammar = AnswerGrammars::TextOf(call);
+  int64_t least = 0;
+  if (!grammar.empty()) {
+    LONGSPAN_ASSIGN_OR_RETURN(least, model_.grammars->LeastTokens(grammar));
+  }
+  const RequestLimits limits = model_.coordinator->limits();
   std::vector<Request> requests;
   for (size_t i = 0; i < news_.size(); ++i) {
     Request& request = requests.emplace_back();
@@ -195,23 +186,20 @@ absl::Status CompletionExchange::Submit(const CompletionCall& call) {
     if (call.timeout_s) {
       request.deadline = begin_ + FromSeconds(*call.timeout_s);
     }
-    const absl::StatusOr<int64_t> max_tokens = CheckRequest(request, model_.limits);
+    const absl::StatusOr<int64_t> max_tokens = CheckRequest(request, limits);
     if (!max_tokens.ok()) return WithParam(max_tokens.status(), call.chat ? "messages" : "prompt");
-    if (grammar != nullptr) {
-      if (least > *max_tokens) {
-        return InvalidField("max_tokens",
-                            absl::StrCat("is too small: the shortest answer that the schema allows takes ",
-                                         least, " tokens, and ", *max_tokens, " can be generated"));
-      }
-      request.constraint = model_.grammars->NewConstraint(grammar);
+    if (least > *max_tokens) {
+      return InvalidField(
+          "max_tokens", absl::StrCat("is too small: the shortest answer that the schema allows takes ", least,
+                                     " tokens, and ", *max_tokens, " can be generated"));
     }
+    request.grammar = grammar;
+    if (call.logprobs) request.logprobs = static_cast<int>(*call.logprobs);
   }
   for (size_t i = 0; i < requests.size(); ++i) {
-    auto choice =
-        std::make_shared<Choice>(shared_from_this(), i, prompts_[i / static_cast<size_t>(n_)], call);
-    absl::StatusOr<EngineLoop::Ticket> ticket =
-        model_.loop->Submit(std::move(requests[i]), std::move(choice));
-    if (!ticket.ok()) return WithRetryAfter(ticket.status(), model_.loop->expected_wait_s());
+    auto choice = std::make_shared<Choice>(shared_from_this(), i, call);
+    absl::StatusOr<TicketId> ticket = model_.coordinator->Submit(std::move(requests[i]), std::move(choice));
+    if (!ticket.ok()) return WithRetryAfter(ticket.status(), model_.coordinator->expected_wait_s());
     tickets_.push_back(*ticket);
   }
   return absl::OkStatus();
@@ -238,7 +226,7 @@ void CompletionExchange::Fail(const absl::Status& error) {
   const std::lock_guard lock(mutex_);
   if (error_.ok() && unfinished_ > 0) {
     error_ = error.code() == absl::StatusCode::kResourceExhausted
-                 ? WithRetryAfter(error, model_.loop->expected_wait_s())
+                 ? WithRetryAfter(error, model_.coordinator->expected_wait_s())
                  : error;
   }
   wake_();
@@ -364,7 +352,7 @@ void CompletionExchange::OnDisconnect() {
 }
 
 void CompletionExchange::CancelAll() {
-  for (const EngineLoop::Ticket ticket : tickets_) model_.loop->Cancel(ticket);
+  for (const TicketId ticket : tickets_) model_.coordinator->Cancel(ticket);
 }
 
 void CompletionExchange::Conclude(const std::string& outcome, int status) {

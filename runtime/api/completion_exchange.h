@@ -82,7 +82,7 @@ class CompletionExchange final : public HttpExchange,
   const int n_;
   const std::optional<double> timeout_s_;
   std::vector<std::vector<int32_t>> prompts_;
-  std::vector<EngineLoop::Ticket> tickets_;
+  std::vector<TicketId> tickets_;
 
   // Of the server's thread.
   CompletionResponse response_;

@@ -9,8 +9,7 @@
 #include "runtime/api/answer_grammars.h"
 #include "runtime/api/tool_call_format.h"
 #include "runtime/chat/chat_template.h"
-#include "runtime/engine/engine_loop.h"
-#include "runtime/engine/request_check.h"
+#include "runtime/coordinator/coordinator.h"
 #include "runtime/tokenizer/tokenizer.h"
 
 namespace longspan {
@@ -18,23 +17,15 @@ namespace longspan {
 // Pointers belong to whoever made it and outlive the server's use.
 struct ServedModel {
   std::string name;
-  std::string fingerprint;               // of what decides the numbers
+  std::string fingerprint;               // of what decides the numbers; empty: not known yet
   const Tokenizer* tokenizer = nullptr;  // null: prompts are token ids
   const ChatTemplate* chat = nullptr;    // null where the tokenizer is
   std::vector<int32_t> eos_token_ids;
-  RequestLimits limits;
   ToolCallFormat tool_call_format = ToolCallFormat::kJson;
   std::vector<int32_t> tool_call_tokens;  // ToolCallTokens of the format
   bool template_knows_tools = false;
   std::shared_ptr<AnswerGrammars> grammars;
-  EngineLoop* loop = nullptr;
-  // For metrics and the page.
-  int tp = 1, kvp = 1;
-  std::vector<std::string> hosts;    // [tp * kvp]
-  std::vector<uint64_t> page_bytes;  // [tp * kvp], of one page of KV
-  int block_size = 0;                // tokens
-  std::string numerics;
-  bool rank_invariant = false;
+  Coordinator* coordinator = nullptr;
 };
 
 }  // namespace longspan

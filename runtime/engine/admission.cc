@@ -10,10 +10,10 @@ namespace {
 // What would be left, with one shift, after the sequence took its demand and the victims went.
 class Room {
  public:
-  Room(const KvNeed& need, const BlockManager& blocks, int free_slots, int shift) : slots_(free_slots - 1) {
-    for (const int64_t pages : KvDemand(blocks.geometry(), need.total_tokens, need.chunk_tokens, shift)) {
+  Room(const KvNeed& need, const Reservations& store, int free_slots, int shift) : slots_(free_slots - 1) {
+    for (const int64_t pages : KvDemand(store.geometry(), need, shift)) {
       const int rank = static_cast<int>(pages_.size());
-      pages_.push_back(blocks.capacity(rank) - blocks.reserved(rank) - pages);
+      pages_.push_back(store.free(rank) - pages);
     }
   }
   void Add(const VictimView& victim, int sign) {
@@ -53,15 +53,16 @@ int64_t AgedPriority(int priority, Clock::Duration waited, int preemptions) {
   return int64_t{priority} + waited / kAgeingInterval + preemptions;
 }
 
-std::optional<int> Admit(const KvNeed& need, const BlockManager& blocks, int free_slots) {
+std::optional<int> Admit(const KvNeed& need, const Reservations& store, int free_slots,
+                         std::optional<int> given_shift) {
   if (free_slots == 0) return std::nullopt;
-  const int shift = blocks.ChooseShift(need.total_tokens, need.chunk_tokens);
-  if (!blocks.CanReserve(need.total_tokens, need.chunk_tokens, shift)) return std::nullopt;
+  const int shift = given_shift ? *given_shift : store.ChooseShift(need);
+  if (!store.CanReserve(need, shift)) return std::nullopt;
   return shift;
 }
 
-std::vector<size_t> ChooseVictims(int priority, const KvNeed& need, const BlockManager& blocks,
-                                  int free_slots, std::span<const VictimView> running) {
+std::vector<size_t> ChooseVictims(int priority, const KvNeed& need, const Reservations& store, int free_slots,
+                                  std::span<const VictimView> running) {
   std::vector<size_t> candidates;
   for (size_t i = 0; i < running.size(); ++i) {
     if (running[i].aged_priority < priority) candidates.push_back(i);
@@ -72,8 +73,8 @@ std::vector<size_t> ChooseVictims(int priority, const KvNeed& need, const BlockM
   });
   std::vector<size_t> fewest;
   if (candidates.empty()) return fewest;
-  for (int shift = 0; shift < blocks.geometry().kvp; ++shift) {
-    std::vector<size_t> victims = ChooseVictims(Room(need, blocks, free_slots, shift), running, candidates);
+  for (int shift = 0; shift < store.geometry().kvp; ++shift) {
+    std::vector<size_t> victims = ChooseVictims(Room(need, store, free_slots, shift), running, candidates);
     if (!victims.empty() && (fewest.empty() || victims.size() < fewest.size())) fewest = std::move(victims);
   }
   return fewest;

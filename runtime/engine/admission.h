@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "comm/clock.h"
-#include "kvstore/block_manager.h"
+#include "kvstore/reservations.h"
 
 namespace longspan {
 
@@ -16,15 +16,10 @@ namespace longspan {
 inline constexpr Clock::Duration kAgeingInterval = std::chrono::seconds(30);
 int64_t AgedPriority(int priority, Clock::Duration waited, int preemptions);
 
-// What a sequence may grow to, and how many tokens of it one step may bring.
-struct KvNeed {
-  int64_t total_tokens = 0;
-  int64_t chunk_tokens = 0;
-};
-
-// Whether a sequence can start beside those that run, and then its shift: it needs a slot, and its whole
-// demand on every rank beside what was promised to the others.
-std::optional<int> Admit(const KvNeed& need, const BlockManager& blocks, int free_slots);
+// Whether a sequence can start beside those that run, and then its shift, which may be given: it needs a
+// slot, and its whole demand on every rank beside what was promised to the others.
+std::optional<int> Admit(const KvNeed& need, const Reservations& store, int free_slots,
+                         std::optional<int> given_shift = std::nullopt);
 
 // A running sequence that might have to make room.
 struct VictimView {
@@ -35,7 +30,7 @@ struct VictimView {
 
 // Indices of running sequences without which Admit would succeed, each of them below `priority`: those of the
 // lowest priority, of equals those that lose least, and none that could stay. Nothing if they do not suffice.
-std::vector<size_t> ChooseVictims(int priority, const KvNeed& need, const BlockManager& blocks,
-                                  int free_slots, std::span<const VictimView> running);
+std::vector<size_t> ChooseVictims(int priority, const KvNeed& need, const Reservations& store, int free_slots,
+                                  std::span<const VictimView> running);
 
 }  // namespace longspan

@@ -70,7 +70,7 @@ int64_t Engine::State::ChunkTokens(bool prompt_logits) const {
 RequestLimits Engine::State::Limits(int64_t chunk_tokens) const {
   return {.vocab_size = options.vocab_size,
           .max_context = options.max_context,
-          .store_tokens = blocks->LargestContext(chunk_tokens, options.max_context),
+          .store_tokens = blocks->reservations().LargestContext(chunk_tokens, options.max_context),
           .default_max_tokens = options.default_max_tokens};
 }
 
@@ -228,8 +228,7 @@ void Engine::State::DeliverToken(Sequence& sequence, const absl::StatusOr<int32_
   }
   sequence.tokens.push_back(*token);
   ++totals.decode_tokens_total;
-  if (sequence.constraint != nullptr) sequence.constraint->Accept(*token);
-  if (UsesTokenCounts(sequence.sampling)) sequence.counts.AddOutput(*token);
+  sequence.AcceptOutput(*token);
   const bool goes_on = sequence.listener->OnToken(*token);
   if (sequence.finished) return;
   const bool is_eos = std::find(options.eos_token_ids.begin(), options.eos_token_ids.end(), *token) !=

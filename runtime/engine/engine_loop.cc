@@ -16,14 +16,27 @@ constexpr std::chrono::milliseconds kTickEvery{50};  // while there is nothing t
 // Passes on what the engine says, and forgets the request at its end.
 class EngineLoop::Forwarder final : public RequestListener {
  public:
-  Forwarder(EngineLoop& loop, Ticket ticket, std::shared_ptr<LoopListener> listener)
-      : loop_(loop), ticket_(ticket), listener_(std::move(listener)) {}
+  Forwarder(EngineLoop& loop, Ticket ticket, const Request& request,
+            std::shared_ptr<ResponseListener> listener)
+      : loop_(loop), ticket_(ticket), logprobs_(request.logprobs), listener_(std::move(listener)) {
+    if (logprobs_ && request.prompt_logits) prompt_ = request.prompt;
+  }
 
   void OnStart() override { listener_->OnStart(); }
   void OnLogits(int64_t position, std::span<const float> logits) override {
-    listener_->OnLogits(position, logits);
+    if (!logprobs_) return;
+    const auto next = static_cast<size_t>(position) + 1;
+    if (next < prompt_.size()) {
+      listener_->OnPromptLogprobs(ComputeLogprobs(logits, prompt_[next], static_cast<size_t>(*logprobs_)));
+    } else {
+      logits_.assign(logits.begin(), logits.end());
+    }
   }
-  bool OnToken(int32_t token) override { return listener_->OnToken(token); }
+  bool OnToken(int32_t token) override {
+    GeneratedToken generated = {.id = token, .pace = loop_.engine_.token_pace()};
+    if (logprobs_) generated.logprobs = ComputeLogprobs(logits_, token, static_cast<size_t>(*logprobs_));
+    return listener_->OnToken(generated);
+  }
   void OnFinish(FinishReason reason) override {
     listener_->OnFinish(reason);
     const auto it = loop_.requests_.find(ticket_);
@@ -37,7 +50,10 @@ class EngineLoop::Forwarder final : public RequestListener {
  private:
   EngineLoop& loop_;
   const Ticket ticket_;
-  const std::shared_ptr<LoopListener> listener_;
+  const std::optional<int> logprobs_;
+  const std::shared_ptr<ResponseListener> listener_;
+  std::vector<int32_t> prompt_;  // where its log-probabilities are asked for
+  std::vector<float> logits_;    // [vocab], of the coming token; kept for log-probabilities only
 };
 
 EngineLoop::EngineLoop(Engine& engine, int64_t max_open, const Clock& clock)
@@ -63,19 +79,25 @@ absl::Status EngineLoop::AdmitsLocked() const {
 }
 
 absl::StatusOr<EngineLoop::Ticket> EngineLoop::Submit(Request request,
-                                                      std::shared_ptr<LoopListener> listener) {
+                                                      std::shared_ptr<ResponseListener> listener) {
   const std::lock_guard lock(mutex_);
   if (absl::Status status = AdmitsLocked(); !status.ok()) return status;
   ++open_;
   const Ticket ticket = next_ticket_++;
-  commands_.push_back({ticket, std::move(request), std::move(listener)});
+  commands_.push_back({ticket, std::move(request), std::move(listener), {}});
   changed_.notify_one();
   return ticket;
 }
 
 void EngineLoop::Cancel(Ticket ticket) {
   const std::lock_guard lock(mutex_);
-  commands_.push_back({ticket, {}, nullptr});
+  commands_.push_back({ticket, {}, nullptr, {}});
+  changed_.notify_one();
+}
+
+void EngineLoop::Refuse(std::shared_ptr<ResponseListener> listener, absl::Status error) {
+  const std::lock_guard lock(mutex_);
+  commands_.push_back({0, {}, std::move(listener), std::move(error)});
   changed_.notify_one();
 }
 
@@ -111,12 +133,14 @@ absl::Status EngineLoop::Run(const std::function<void()>& tick) {
     if (too_late) CancelAll();
     if (engine_.HasWork()) {
       if (const absl::Status status = engine_.Step(); !status.ok()) {
-        const std::lock_guard lock(mutex_);
-        fault_ = status;
-        for (Command& command : commands_) {
-          if (command.listener != nullptr) command.listener->OnRefused(status);
+        {
+          const std::lock_guard lock(mutex_);
+          fault_ = status;
+          commands.swap(commands_);
         }
-        commands_.clear();
+        for (Command& command : commands) {
+          if (command.listener != nullptr) command.listener->OnError(status);
+        }
         return status;
       }
     }
@@ -131,11 +155,16 @@ void EngineLoop::Execute(Command command) {
     return;
   }
   const auto listener = command.listener;
-  auto forwarder = std::make_unique<Forwarder>(*this, command.ticket, std::move(command.listener));
+  if (!command.refusal.ok()) {
+    listener->OnError(command.refusal);
+    return;
+  }
+  auto forwarder =
+      std::make_unique<Forwarder>(*this, command.ticket, command.request, std::move(command.listener));
   const absl::StatusOr<RequestId> id = engine_.Submit(std::move(command.request), forwarder.get());
   if (!id.ok()) {
     --open_;
-    listener->OnRefused(id.status());
+    listener->OnError(id.status());
     return;
   }
   forwarder->id = *id;

@@ -18,15 +18,9 @@
 #include "comm/clock.h"
 #include "runtime/engine/engine.h"
 #include "runtime/engine/engine_snapshot.h"
+#include "runtime/engine/response_listener.h"
 
 namespace longspan {
-
-// Hears of one request on the engine's thread. Ends with one call of OnFinish or OnRefused.
-class LoopListener : public RequestListener {
- public:
-  // The engine does not take the request after all.
-  virtual void OnRefused(const absl::Status& reason) = 0;
-};
 
 class EngineLoop {
  public:
@@ -37,12 +31,14 @@ class EngineLoop {
   ~EngineLoop();
 
   // Any thread. ResourceExhausted when too many are open, Unavailable when the loop drains or has failed. The
-  // listener is kept until it has heard of the end.
-  absl::StatusOr<Ticket> Submit(Request request, std::shared_ptr<LoopListener> listener);
+  // listener is called on the engine's thread, and kept until it has heard of the end.
+  absl::StatusOr<Ticket> Submit(Request request, std::shared_ptr<ResponseListener> listener);
   // Any thread: what Submit would say now of any request.
   absl::Status Admits() const;
   // Any thread. Unknown and finished tickets are ignored.
   void Cancel(Ticket ticket);
+  // Any thread: has the listener hear of an error, on the engine's thread.
+  void Refuse(std::shared_ptr<ResponseListener> listener, absl::Status error);
   // Any thread: takes no more requests, and lets Run return when the last has ended. What is still open after
   // `timeout` is cancelled.
   void Drain(Clock::Duration timeout);
@@ -52,8 +48,6 @@ class EngineLoop {
   // Any thread: seconds until a request that comes now can expect to start, as of the snapshot.
   double expected_wait_s() const { return expected_wait_s_; }
   int64_t open() const { return open_; }
-  // The engine's thread, in a listener's OnToken: Engine::token_pace.
-  TokenPace token_pace() const { return engine_.token_pace(); }
 
   // The engine's thread: steps while there is work, and returns when drained. An error means that the group
   // is unusable; every open request has heard kError then. `tick` is called between steps and some times a
@@ -65,7 +59,8 @@ class EngineLoop {
   struct Command {
     Ticket ticket = 0;
     Request request;
-    std::shared_ptr<LoopListener> listener;  // null: cancel
+    std::shared_ptr<ResponseListener> listener;  // null: cancel
+    absl::Status refusal;
   };
 
   absl::Status AdmitsLocked() const;

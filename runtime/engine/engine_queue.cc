@@ -23,6 +23,7 @@ absl::StatusOr<RequestId> Engine::Submit(Request request, RequestListener* liste
   const int64_t chunk_tokens = state.ChunkTokens(request.prompt_logits);
   const RequestLimits& limits = request.prompt_logits ? state.prompt_logits_limits : state.limits;
   LONGSPAN_ASSIGN_OR_RETURN(const int64_t max_tokens, CheckRequest(request, limits));
+  if (request.shift) LONGSPAN_RETURN_IF_ERROR(state.CheckShift(request, max_tokens, chunk_tokens));
   if (state.waiting.size() >= static_cast<size_t>(options.max_waiting)) {
     return absl::ResourceExhaustedError(
         absl::StrCat("the queue is full with ", state.waiting.size(), " requests: try again later"));
@@ -36,25 +37,46 @@ absl::StatusOr<RequestId> Engine::Submit(Request request, RequestListener* liste
 
   auto sequence = std::make_unique<Sequence>();
   sequence->id = state.next_id++;
+  sequence->label = request.label != 0 ? request.label : sequence->id;
   sequence->listener = listener;
   sequence->prompt_tokens = prompt_tokens;
   sequence->tokens = std::move(request.prompt);
+  sequence->tokens.insert(sequence->tokens.end(), request.generated.begin(), request.generated.end());
   sequence->max_tokens = max_tokens;
   sequence->chunk_tokens = chunk_tokens;
   sequence->seed = request.sampling.seed.value_or(DeriveSeed(options.seed, sequence->id));
   sequence->sampling = std::move(request.sampling);
   sequence->ignore_eos = request.ignore_eos;
   sequence->prompt_logits = request.prompt_logits;
+  sequence->next_logits = request.first_logits;
   sequence->constraint = std::move(request.constraint);
   if (UsesTokenCounts(sequence->sampling)) {
-    for (const int32_t token : sequence->tokens) sequence->counts.AddPrompt(token);
+    for (int64_t i = 0; i < prompt_tokens; ++i)
+      sequence->counts.AddPrompt(sequence->tokens[static_cast<size_t>(i)]);
   }
+  for (const int32_t token : request.generated) sequence->AcceptOutput(token);
+  sequence->shift = request.shift;
   sequence->priority = request.priority;
   sequence->deadline = request.deadline;
   if (request.deadline) state.next_deadline = std::min(state.next_deadline, *request.deadline);
   const RequestId id = sequence->id;
   state.waiting.Push(std::move(sequence), state.clock.Now());
   return id;
+}
+
+// What an empty store cannot hold with it would wait for ever.
+absl::Status Engine::State::CheckShift(const Request& request, int64_t max_tokens,
+                                       int64_t chunk_tokens) const {
+  const int shift = *request.shift;
+  const KvGeometry& geometry = blocks->geometry();
+  if (shift < 0 || shift >= geometry.kvp) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("shift is ", shift, "; it must be from 0 to ", geometry.kvp - 1));
+  }
+  const int64_t total_tokens = static_cast<int64_t>(request.prompt.size()) + max_tokens;
+  if (Reservations(geometry).CanReserve({total_tokens, chunk_tokens}, shift)) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("a sequence of ", total_tokens, " tokens does not fit the KV store with shift ", shift));
 }
 
 void Engine::Cancel(RequestId id) { state_->End(id, FinishReason::kCancelled); }
@@ -117,9 +139,10 @@ void Engine::State::AdmitWaiting(Clock::Time now) {
 }
 
 bool Engine::State::Start(Sequence& sequence, Clock::Time now) {
-  const std::optional<int> shift = Admit(sequence.kv_need(), *blocks, static_cast<int>(free_slots.size()));
+  const std::optional<int> shift =
+      Admit(sequence.kv_need(), blocks->reservations(), static_cast<int>(free_slots.size()), sequence.shift);
   if (!shift) return false;
-  sequence.blocks = blocks->Reserve(sequence.total_tokens(), sequence.chunk_tokens, *shift);
+  sequence.blocks = blocks->Reserve(sequence.kv_need(), *shift);
   sequence.slot = free_slots.back();
   free_slots.pop_back();
   sequence.tokens.reserve(static_cast<size_t>(sequence.total_tokens()));
@@ -131,6 +154,7 @@ bool Engine::State::Start(Sequence& sequence, Clock::Time now) {
 }
 
 bool Engine::State::PreemptFor(Sequence& sequence, Clock::Time now) {
+  if (sequence.shift) return false;  // who chose it has made room for it
   if (std::none_of(running.begin(), running.end(), [&](const std::unique_ptr<Sequence>& other) {
         return other->AgedPriorityAt(now) < sequence.priority;
       })) {
@@ -140,7 +164,7 @@ bool Engine::State::PreemptFor(Sequence& sequence, Clock::Time now) {
   for (const auto& other : running) {
     victim_views.push_back({other->AgedPriorityAt(now), other->computed_tokens, other->blocks.reserved()});
   }
-  std::vector<size_t> victims = ChooseVictims(sequence.priority, sequence.kv_need(), *blocks,
+  std::vector<size_t> victims = ChooseVictims(sequence.priority, sequence.kv_need(), blocks->reservations(),
                                               static_cast<int>(free_slots.size()), victim_views);
   if (victims.empty()) return false;
   std::sort(victims.rbegin(), victims.rend());  // so that the indices stay right

@@ -6,7 +6,7 @@ namespace longspan {
 namespace {
 
 SequenceSnapshot SnapshotOf(const Sequence& sequence) {
-  return {.id = sequence.id,
+  return {.id = sequence.label,
           .priority = sequence.priority,
           .decoding = sequence.computed_tokens >= sequence.prefill_tokens,
           .prompt_tokens = sequence.prompt_tokens,
@@ -20,14 +20,14 @@ SequenceSnapshot SnapshotOf(const Sequence& sequence) {
 KvRankSnapshot SnapshotOf(const BlockManager& blocks, int rank,
                           const std::vector<std::unique_ptr<Sequence>>& running) {
   KvRankSnapshot snapshot;
-  snapshot.capacity = blocks.capacity(rank);
-  snapshot.reserved = blocks.reserved(rank);
+  snapshot.capacity = blocks.reservations().capacity(rank);
+  snapshot.reserved = blocks.reservations().reserved(rank);
   snapshot.in_use = blocks.in_use(rank);
   std::vector<RequestId> owners(static_cast<size_t>(snapshot.capacity), 0);  // [pages]
   double filled = 0;
   for (const auto& sequence : running) {
     blocks.ForEachPage(sequence->blocks, rank, [&](int32_t page, double fill) {
-      owners[static_cast<size_t>(page)] = sequence->id;
+      owners[static_cast<size_t>(page)] = sequence->label;
       filled += fill;
     });
   }
@@ -69,8 +69,7 @@ RemainingWork Engine::State::RemainingWorkOf(const Sequence& sequence) const {
   work.output_tokens = std::max(0.0, output_share * static_cast<double>(sequence.max_tokens) -
                                          static_cast<double>(sequence.output_tokens()));
   const std::vector<int64_t> pages =
-      runs ? sequence.blocks.reserved()
-           : KvDemand(blocks->geometry(), sequence.total_tokens(), sequence.chunk_tokens, /*shift=*/0);
+      runs ? sequence.blocks.reserved() : KvDemand(blocks->geometry(), sequence.kv_need(), /*shift=*/0);
   work.pages = *std::max_element(pages.begin(), pages.end());
   return work;
 }
@@ -91,8 +90,9 @@ double Engine::ExpectedWait(int64_t prompt_tokens) const {
   if (waiting.empty() || rates.prefill_tokens_per_s <= 0 || rates.decode_step_s <= 0) return 0;
   std::vector<RemainingWork> running;
   for (const auto& sequence : state.running) running.push_back(state.RemainingWorkOf(*sequence));
-  return ExpectedStart(running, waiting,
-                       {static_cast<int64_t>(state.free_slots.size()), state.blocks->headroom()}, rates);
+  return ExpectedStart(
+      running, waiting,
+      {static_cast<int64_t>(state.free_slots.size()), state.blocks->reservations().headroom()}, rates);
 }
 
 }  // namespace longspan

@@ -10,7 +10,7 @@ namespace longspan {
 
 // A running request.
 struct SequenceSnapshot {
-  RequestId id = 0;
+  int64_t id = 0;  // the request's label
   int priority = 0;
   bool decoding = false;  // else its prompt is computed
   int64_t prompt_tokens = 0;
@@ -22,7 +22,7 @@ struct SequenceSnapshot {
 
 // Neighbouring pages of one rank with the same owner.
 struct PageRun {
-  RequestId owner = 0;  // 0 = nobody
+  int64_t owner = 0;  // the id of a running request; 0 = nobody
   int64_t pages = 0;
 };
 

@@ -40,6 +40,7 @@ struct Engine::State {
   RequestLimits Limits(int64_t chunk_tokens) const;
 
   // engine_queue.cc
+  absl::Status CheckShift(const Request& request, int64_t max_tokens, int64_t chunk_tokens) const;
   // Ends a request, wherever it is, and frees all it held. Unknown and finished ones are ignored.
   void End(RequestId id, FinishReason reason);
   void EndExpired(Clock::Time now);

@@ -3,6 +3,8 @@
 
 #include <cstdint>
 #include <span>
+#include <utility>
+#include <vector>
 
 namespace longspan {
 
@@ -23,9 +25,30 @@ struct FreeCapacity {
   int64_t pages = 0;  // on the rank that has least
 };
 
-// Seconds until the last of `waiting`, which start in this order, has started beside `running`: prompts are
-// computed one after the other, outputs side by side, and each frees what it holds when it ends. The rates
-// are positive.
+// What comes of one group: prompts are computed one after the other, outputs side by side, and each frees
+// what it holds when it ends.
+class Forecast {
+ public:
+  // `running` have their slots and pages. The rates are positive.
+  Forecast(std::span<const RemainingWork> running, FreeCapacity free, const ServiceRates& rates);
+
+  // Seconds until there is a slot and so many pages, or until all have ended.
+  double RoomFor(int64_t pages) const;
+  // Takes one in when there is room for it, and those that come later not before. Returns RoomFor(its pages).
+  double Start(const RemainingWork& work);
+
+ private:
+  using End = std::pair<double, int64_t>;  // seconds, pages
+  void Run(const RemainingWork& work);
+
+  FreeCapacity free_;
+  ServiceRates rates_;
+  double now_s_ = 0;
+  double prefill_end_s_ = 0;  // of all that started so far
+  std::vector<End> ends_;     // a heap, the earliest on top
+};
+
+// Seconds until the last of `waiting`, which start in this order, has started beside `running`.
 double ExpectedStart(std::span<const RemainingWork> running, std::span<const RemainingWork> waiting,
                      FreeCapacity free, const ServiceRates& rates);
 

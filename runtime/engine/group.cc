@@ -143,7 +143,7 @@ class ShardedGroup final : public Group {
 // Pages of one rank that max_sequences sequences of max_context can use at most: more would lie idle.
 int64_t ShardedGroup::PagesForAll() const {
   int64_t most = 0;
-  for (int64_t pages : KvDemand(geometry_, options_.max_context, options_.max_batch_tokens, /*shift=*/0)) {
+  for (int64_t pages : KvDemand(geometry_, {options_.max_context, options_.max_batch_tokens}, /*shift=*/0)) {
     most = std::max(most, pages);
   }
   return most * options_.max_sequences;

@@ -6,13 +6,19 @@ namespace longspan {
 
 Request Copy(const Request& request) {
   return {.prompt = request.prompt,
+          .generated = request.generated,
           .max_tokens = request.max_tokens,
           .sampling = request.sampling,
           .ignore_eos = request.ignore_eos,
           .prompt_logits = request.prompt_logits,
+          .first_logits = request.first_logits,
+          .logprobs = request.logprobs,
           .priority = request.priority,
           .deadline = request.deadline,
-          .constraint = nullptr};
+          .constraint = nullptr,
+          .grammar = request.grammar,
+          .label = request.label,
+          .shift = request.shift};
 }
 
 std::string_view Name(FinishReason reason) {

@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -44,16 +45,29 @@ class TokenConstraint {
 
 // Immutable once submitted.
 struct Request {
-  std::vector<int32_t> prompt;        // at least one token
+  std::vector<int32_t> prompt;  // at least one token
+  // Of the output, fewer than max_tokens: what another group has come to. It goes on after them, as if it had
+  // generated them itself, and they are not delivered again.
+  std::vector<int32_t> generated = {};
   std::optional<int64_t> max_tokens;  // output; absent = the engine's default, capped by the context left
   SamplingParams sampling;
   bool ignore_eos = false;
   bool prompt_logits =
-      false;         // deliver the logits of every prompt position (teacher-forced); max_tokens may be 0
-  int priority = 0;  // a larger one runs first, and may preempt smaller ones
+      false;  // deliver the logits of every prompt position (teacher-forced); max_tokens may be 0
+  int64_t first_logits = 0;  // with prompt_logits: the first position whose logits are wanted
+  // Where a ResponseListener hears of it: log-probabilities of each token, those of the prompt too with
+  // prompt_logits, and of so many of the likeliest.
+  std::optional<int> logprobs = {};
+  int priority = 0;                          // a larger one runs first, and may preempt smaller ones
   std::optional<Clock::Time> deadline = {};  // on the engine's clock; past it the request ends
   std::unique_ptr<TokenConstraint> constraint =
       {};  // null: any token; at its end it prevails over ignore_eos
+  // What a group makes the constraint of, where the request comes from afar: text of
+  // AnswerGrammars::TextOf; empty: any token.
+  std::string grammar = {};
+  int64_t label = 0;  // how snapshots name it; 0: by its id
+  // s in "block i lies on kvp rank (i + s) mod kvp"; absent: chosen by headroom when it starts.
+  std::optional<int> shift = {};
 };
 
 // All but the constraint, which belongs to one request.

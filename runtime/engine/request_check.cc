@@ -13,15 +13,17 @@ namespace {
 absl::Status CheckTokens(const Request& request, int64_t vocab_size) {
   if (request.prompt.empty())
     return absl::InvalidArgumentError("the prompt is empty; it needs at least one token");
-  for (size_t i = 0; i < request.prompt.size(); ++i) {
-    const int32_t token = request.prompt[i];
-    if (token < 0 || token >= vocab_size) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("token ", token, " at position ", i, " of the prompt is not in the vocabulary of ",
-                       vocab_size, " tokens; use ids of this model's tokenizer"));
+  const auto check = [vocab_size](const std::vector<int32_t>& tokens, const char* what) {
+    for (size_t i = 0; i < tokens.size(); ++i) {
+      if (tokens[i] >= 0 && tokens[i] < vocab_size) continue;
+      return absl::InvalidArgumentError(absl::StrCat("token ", tokens[i], " at position ", i, " of the ",
+                                                     what, " is not in the vocabulary of ", vocab_size,
+                                                     " tokens; use ids of this model's tokenizer"));
     }
-  }
-  return absl::OkStatus();
+    return absl::OkStatus();
+  };
+  LONGSPAN_RETURN_IF_ERROR(check(request.prompt, "prompt"));
+  return check(request.generated, "output so far");
 }
 
 }  // namespace
@@ -39,7 +41,19 @@ absl::StatusOr<int64_t> CheckRequest(const Request& request, const RequestLimits
         absl::StrCat("max_tokens is ", *request.max_tokens, "; it must be at least ", least_output));
   }
 
+  if (request.max_tokens && !request.generated.empty() &&
+      static_cast<int64_t>(request.generated.size()) >= *request.max_tokens) {
+    return absl::InvalidArgumentError(absl::StrCat("max_tokens is ", *request.max_tokens, ", and ",
+                                                   request.generated.size(),
+                                                   " tokens were generated before"));
+  }
+
   const auto prompt = static_cast<int64_t>(request.prompt.size());
+  const int64_t last_position = prompt + static_cast<int64_t>(request.generated.size()) - 1;
+  if (request.first_logits < 0 || request.first_logits > last_position) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("first_logits is ", request.first_logits, "; it must be from 0 to ", last_position));
+  }
   const int64_t wanted = request.max_tokens.value_or(
       std::clamp(limits.max_context - prompt, least_output, limits.default_max_tokens));
   const bool store_decides = limits.store_tokens < limits.max_context;

@@ -12,12 +12,14 @@
 #include "kvstore/block_table.h"
 #include "runtime/engine/admission.h"
 #include "runtime/engine/request.h"
+#include "runtime/engine/sampler.h"
 #include "runtime/engine/token_counts.h"
 
 namespace longspan {
 
 struct Sequence {
   RequestId id = 0;
+  int64_t label = 0;  // how snapshots name it
   RequestListener* listener = nullptr;
   std::vector<int32_t> tokens;  // prompt, then output
   int64_t prompt_tokens = 0;
@@ -30,6 +32,7 @@ struct Sequence {
   int priority = 0;
   std::optional<Clock::Time> deadline;
   std::unique_ptr<TokenConstraint> constraint;
+  std::optional<int> shift;  // absent: chosen when it starts
 
   Clock::Time queued_at;                     // the last time
   Clock::Duration waited{};                  // in the queue, the times before
@@ -51,6 +54,11 @@ struct Sequence {
 
   // No token waits to be computed: the next one can be sampled.
   bool Computed() const { return computed_tokens == static_cast<int64_t>(tokens.size()); }
+  // A token of the output that `tokens` has: what remembers the output hears of it.
+  void AcceptOutput(int32_t token) {
+    if (constraint != nullptr) constraint->Accept(token);
+    if (UsesTokenCounts(sampling)) counts.AddOutput(token);
+  }
   int64_t total_tokens() const { return prompt_tokens + max_tokens; }
   KvNeed kv_need() const { return {total_tokens(), chunk_tokens}; }
   // While it waits, or runs after it waited until `now`.

@@ -20,7 +20,7 @@ TEST(AdmissionTest, NeedsASlotAndTheWholeDemand) {
   EXPECT_EQ(Admit({12, 4}, *blocks, 1), 0);
   EXPECT_EQ(Admit({12, 4}, *blocks, 0), std::nullopt);
   EXPECT_EQ(Admit({17, 4}, *blocks, 1), std::nullopt);
-  BlockTable table = blocks->Reserve(12, 4, 0);  // two blocks on rank 0, one on rank 1
+  BlockTable table = blocks->Reserve({12, 4}, 0);  // two blocks on rank 0, one on rank 1
   EXPECT_EQ(Admit({5, 4}, *blocks, 1), std::nullopt);
   EXPECT_EQ(Admit({4, 4}, *blocks, 1), 1);
   blocks->Free(table);
@@ -29,7 +29,7 @@ TEST(AdmissionTest, NeedsASlotAndTheWholeDemand) {
 TEST(AdmissionTest, VictimsAreTheLeastThatMakeRoom) {
   const auto blocks = TwoRanks(5);
   std::vector<BlockTable> tables;
-  for (const int64_t total : {8, 16, 16}) tables.push_back(blocks->Reserve(total, 4, 0));  // 1, 2, 2 a rank
+  for (const int64_t total : {8, 16, 16}) tables.push_back(blocks->Reserve({total, 4}, 0));  // 1, 2, 2 a rank
   const std::vector<VictimView> running = {
       {0, 5, tables[0].reserved()}, {0, 9, tables[1].reserved()}, {1, 1, tables[2].reserved()}};
   EXPECT_EQ(Admit({16, 4}, *blocks, 1), std::nullopt);

@@ -103,15 +103,15 @@ inline FakeExecutor::Options ExecutorOptions(const EngineOptions& options) {
 
 inline void ExpectWithinPromises(const BlockManager& blocks) {
   for (int k = 0; k < blocks.geometry().kvp; ++k) {
-    EXPECT_LE(blocks.in_use(k), blocks.reserved(k)) << "rank " << k;
-    EXPECT_LE(blocks.reserved(k), blocks.capacity(k)) << "rank " << k;
+    EXPECT_LE(blocks.in_use(k), blocks.reservations().reserved(k)) << "rank " << k;
+    EXPECT_LE(blocks.reservations().reserved(k), blocks.reservations().capacity(k)) << "rank " << k;
   }
 }
 
 inline void ExpectEmpty(const BlockManager& blocks) {
   for (int k = 0; k < blocks.geometry().kvp; ++k) {
     EXPECT_EQ(blocks.in_use(k), 0) << "rank " << k;
-    EXPECT_EQ(blocks.reserved(k), 0) << "rank " << k;
+    EXPECT_EQ(blocks.reservations().reserved(k), 0) << "rank " << k;
   }
 }
 

@@ -36,17 +36,17 @@ Request Prompt(std::vector<int32_t> prompt, int64_t max_tokens) {
   return request;
 }
 
-class Listener final : public LoopListener {
+class Listener final : public ResponseListener {
  public:
-  bool OnToken(int32_t token) override {
-    tokens.push_back(token);
+  bool OnToken(const GeneratedToken& token) override {
+    tokens.push_back(token.id);
     return true;
   }
   void OnFinish(FinishReason why) override {
     reason = why;
     ++ends;
   }
-  void OnRefused(const absl::Status& status) override {
+  void OnError(const absl::Status& status) override {
     refusal = status;
     ++ends;
   }

@@ -66,7 +66,7 @@ EngineOptions RandomOptions(Random& random) {
   options.max_overtaken_s = 0.1 * static_cast<double>(random.Below(3));
   // Tight: between one and a few of the longest sequences.
   const std::vector<int64_t> longest =
-      KvDemand(options.geometry, options.max_context, options.chunk_tokens, 0);
+      KvDemand(options.geometry, {options.max_context, options.chunk_tokens}, 0);
   const int64_t most = *std::max_element(longest.begin(), longest.end());
   for (int k = 0; k < options.geometry.kvp; ++k) {
     options.geometry.pages_per_rank.push_back(most + random.Below(2 * most + 1));

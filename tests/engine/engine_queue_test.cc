@@ -283,7 +283,7 @@ TEST_F(EngineQueueTest, ASnapshotTellsWhoHoldsWhat) {
     const KvRankSnapshot& kv = snapshot.ranks[static_cast<size_t>(rank)];
     EXPECT_EQ(kv.in_use, 6);
     EXPECT_EQ(kv.in_use, engine_->blocks().in_use(rank));
-    EXPECT_EQ(kv.reserved, engine_->blocks().reserved(rank));
+    EXPECT_EQ(kv.reserved, engine_->blocks().reservations().reserved(rank));
     EXPECT_DOUBLE_EQ(kv.waste_ratio, 1 - 6.0 / static_cast<double>(kv.reserved));
     std::map<RequestId, int64_t> pages;
     for (const PageRun& run : kv.map) pages[run.owner] += run.pages;

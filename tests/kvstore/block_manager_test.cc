@@ -29,7 +29,7 @@ TEST(BlockManagerTest, RefusesAGeometryThatMakesNoSense) {
 TEST(BlockManagerTest, GrantsTheBlocksThatPositionsNeedOnTheirOwners) {
   const auto manager =
       Create(Geometry(2, 10, {{.window = 0, .pages_per_block = 1}, {.window = 0, .pages_per_block = 2}}));
-  BlockTable table = manager->Reserve(12, 8, 1);
+  BlockTable table = manager->Reserve({12, 8}, 1);
   EXPECT_EQ(table.reserved(), (std::vector<int64_t>{3, 6}));  // block 1 on rank 0, blocks 0 and 2 on rank 1
   const std::vector<BlockGrant> first = manager->Extend(table, 5);
   ASSERT_EQ(first.size(), 4u);
@@ -44,12 +44,12 @@ TEST(BlockManagerTest, GrantsTheBlocksThatPositionsNeedOnTheirOwners) {
   EXPECT_EQ(manager->in_use(1), 6);
   manager->Free(table);
   EXPECT_EQ(manager->in_use(0) + manager->in_use(1), 0);
-  EXPECT_EQ(manager->reserved(0) + manager->reserved(1), 0);
+  EXPECT_EQ(manager->reservations().reserved(0) + manager->reservations().reserved(1), 0);
 }
 
 TEST(BlockManagerTest, TrimGivesBackWhatNoComingPositionSees) {
   const auto manager = Create(Geometry(1, 10, {{.window = 6}, {}}));
-  BlockTable table = manager->Reserve(16, 8, 0);
+  BlockTable table = manager->Reserve({16, 8}, 0);
   manager->Extend(table, 8);
   manager->Trim(table, 8);  // position 8 sees 3 to 8
   EXPECT_EQ(table.first_live_blocks(), (std::vector<int64_t>{0, 0}));
@@ -64,15 +64,15 @@ TEST(BlockManagerTest, ShortSequencesSpreadOverTheRanks) {
   const auto manager = Create(Geometry(4, 3));
   std::vector<BlockTable> tables;
   for (int i = 0; i < 12; ++i) {
-    const int shift = manager->ChooseShift(3, 8);
-    ASSERT_TRUE(manager->CanReserve(3, 8, shift));
+    const int shift = manager->reservations().ChooseShift({3, 8});
+    ASSERT_TRUE(manager->reservations().CanReserve({3, 8}, shift));
     EXPECT_EQ(shift, i % 4);
-    tables.push_back(manager->Reserve(3, 8, shift));
+    tables.push_back(manager->Reserve({3, 8}, shift));
   }
-  EXPECT_EQ(manager->headroom(), 0);
-  EXPECT_FALSE(manager->CanReserve(3, 8, manager->ChooseShift(3, 8)));
+  EXPECT_EQ(manager->reservations().headroom(), 0);
+  EXPECT_FALSE(manager->reservations().CanReserve({3, 8}, manager->reservations().ChooseShift({3, 8})));
   for (BlockTable& table : tables) manager->Free(table);
-  EXPECT_EQ(manager->headroom(), 3);
+  EXPECT_EQ(manager->reservations().headroom(), 3);
 }
 
 TEST(BlockManagerTest, ShiftsFollowUnequalCapacities) {
@@ -80,10 +80,10 @@ TEST(BlockManagerTest, ShiftsFollowUnequalCapacities) {
   geometry.pages_per_rank = {1, 2, 1};
   const auto manager = Create(geometry);
   // Four blocks: the rank that holds two of them must be rank 1.
-  EXPECT_EQ(manager->ChooseShift(16, 4), 1);
-  EXPECT_TRUE(manager->CanReserve(16, 4, 1));
-  EXPECT_FALSE(manager->CanReserve(16, 4, 0));
-  EXPECT_EQ(manager->LargestContext(4, 1000), 16);
+  EXPECT_EQ(manager->reservations().ChooseShift({16, 4}), 1);
+  EXPECT_TRUE(manager->reservations().CanReserve({16, 4}, 1));
+  EXPECT_FALSE(manager->reservations().CanReserve({16, 4}, 0));
+  EXPECT_EQ(manager->reservations().LargestContext(4, 1000), 16);
 }
 
 TEST(BlockManagerTest, LargestContextIsTheLastLengthThatFits) {
@@ -99,10 +99,11 @@ TEST(BlockManagerTest, LargestContextIsTheLastLengthThatFits) {
     const int64_t chunk = 1 + random() % 10;
     int64_t longest = 0;
     while (longest < 150 &&
-           manager->CanReserve(longest + 1, chunk, manager->ChooseShift(longest + 1, chunk))) {
+           manager->reservations().CanReserve({longest + 1, chunk},
+                                              manager->reservations().ChooseShift({longest + 1, chunk}))) {
       ++longest;
     }
-    EXPECT_EQ(manager->LargestContext(chunk, 150), longest);
+    EXPECT_EQ(manager->reservations().LargestContext(chunk, 150), longest);
   }
 }
 
@@ -147,7 +148,7 @@ class RandomStore {
     CheckInvariants();
     for (int k = 0; k < manager_->geometry().kvp; ++k) {
       EXPECT_EQ(manager_->in_use(k), 0);
-      EXPECT_EQ(manager_->reserved(k), 0);
+      EXPECT_EQ(manager_->reservations().reserved(k), 0);
     }
   }
 
@@ -156,13 +157,13 @@ class RandomStore {
 
   void Start() {
     const int64_t total = 1 + Below(120);
-    const int shift = manager_->ChooseShift(total, chunk_);
-    const bool fits = manager_->CanReserve(total, chunk_, shift);
+    const int shift = manager_->reservations().ChooseShift({total, chunk_});
+    const bool fits = manager_->reservations().CanReserve({total, chunk_}, shift);
     for (int other = 0; other < manager_->geometry().kvp; ++other) {
-      ASSERT_TRUE(fits || !manager_->CanReserve(total, chunk_, other))
+      ASSERT_TRUE(fits || !manager_->reservations().CanReserve({total, chunk_}, other))
           << "a better shift than the chosen one";
     }
-    if (fits) running_.push_back({manager_->Reserve(total, chunk_, shift), next_id_++, total, 0});
+    if (fits) running_.push_back({manager_->Reserve({total, chunk_}, shift), next_id_++, total, 0});
   }
 
   void Advance(RunningSequence& sequence) {
@@ -202,8 +203,8 @@ class RandomStore {
   void CheckInvariants() {
     for (int k = 0; k < manager_->geometry().kvp; ++k) {
       ASSERT_EQ(manager_->in_use(k), static_cast<int64_t>(holders_[static_cast<size_t>(k)].size()));
-      ASSERT_LE(manager_->in_use(k), manager_->reserved(k));
-      ASSERT_LE(manager_->reserved(k), manager_->capacity(k));
+      ASSERT_LE(manager_->in_use(k), manager_->reservations().reserved(k));
+      ASSERT_LE(manager_->reservations().reserved(k), manager_->reservations().capacity(k));
     }
   }
 
@@ -225,8 +226,8 @@ TEST(BlockManagerTest, RandomSequencesStayWithinTheirReservations) {
 
 TEST(BlockManagerDeathTest, StopsWhenAPromiseIsBroken) {
   const auto manager = Create(Geometry(1, 4));
-  BlockTable table = manager->Reserve(8, 8, 0);
-  EXPECT_DEATH(manager->Reserve(12, 8, 0), "check failed");
+  BlockTable table = manager->Reserve({8, 8}, 0);
+  EXPECT_DEATH(manager->Reserve({12, 8}, 0), "check failed");
   EXPECT_DEATH(manager->Extend(table, 9), "check failed");
   EXPECT_DEATH(manager->Trim(table, 1), "check failed");
   manager->Free(table);

@@ -41,7 +41,7 @@ TEST(KvDemandTest, IsExactForEachLayerGroupAndRank) {
         for (const int64_t chunk : {1, 3, 7}) {
           for (int64_t total = 1; total <= 34; ++total) {
             const int shift = static_cast<int>(total % kvp);
-            ASSERT_EQ(KvDemand(OneGroup(window, block_size, kvp), total, chunk, shift),
+            ASSERT_EQ(KvDemand(OneGroup(window, block_size, kvp), {total, chunk}, shift),
                       DemandByWalking(window, block_size, kvp, total, chunk, shift))
                 << "block_size " << block_size << " kvp " << kvp << " window " << window << " chunk " << chunk
                 << " total " << total;
@@ -57,7 +57,7 @@ TEST(KvDemandTest, AddsTheGroupsByTheirPages) {
   geometry.groups = {{.window = 4, .pages_per_block = 5}, {.window = 0, .pages_per_block = 1}};
   // 10 full blocks, 5 a rank. Of the window, 3 + 1 positions are at most 2 neighbouring blocks, one on each
   // rank.
-  EXPECT_EQ(KvDemand(geometry, 40, 1, 0), (std::vector<int64_t>{10, 10}));
+  EXPECT_EQ(KvDemand(geometry, {40, 1}, 0), (std::vector<int64_t>{10, 10}));
 }
 
 TEST(KvDemandTest, NeverFallsWhenTheSequenceGrows) {
@@ -68,9 +68,9 @@ TEST(KvDemandTest, NeverFallsWhenTheSequenceGrows) {
     geometry.groups.push_back({.window = static_cast<int>(random() % 100), .pages_per_block = 3});
     const int64_t chunk = 1 + random() % 20;
     const int shift = static_cast<int>(random() % geometry.kvp);
-    std::vector<int64_t> before = KvDemand(geometry, 1, chunk, shift);
+    std::vector<int64_t> before = KvDemand(geometry, {1, chunk}, shift);
     for (int64_t total = 2; total < 200; ++total) {
-      const std::vector<int64_t> demand = KvDemand(geometry, total, chunk, shift);
+      const std::vector<int64_t> demand = KvDemand(geometry, {total, chunk}, shift);
       for (size_t k = 0; k < demand.size(); ++k) ASSERT_GE(demand[k], before[k]) << "total " << total;
       before = demand;
     }

@@ -1,0 +1,408 @@
+#include "runtime/coordinator/coordinator.h"
+
+#include <algorithm>
+#include <utility>
+
+#include <spdlog/spdlog.h>
+
+#include "absl/strings/str_cat.h"
+#include "kernels/check.h"
+#include "kernels/status_macros.h"
+#include "runtime/engine/sampler.h"
+
+namespace longspan {
+namespace {
+
+constexpr std::chrono::milliseconds kTimerEvery{100};
+
+}  // namespace
+
+// Its mutex orders what the listener hears, whatever groups say at the same time; it is taken after the
+// coordinator's, never before.
+class Coordinator::Flow {
+ public:
+  Flow(TicketId ticket, Request request, std::shared_ptr<ResponseListener> listener)
+      : ticket_(ticket), request_(std::move(request)), listener_(std::move(listener)) {}
+
+  TicketId ticket() const { return ticket_; }
+
+  // What a group is to do for it now. From here on it listens to `run` alone; null: to nobody.
+  Request Go(const Run* run) {
+    const std::lock_guard lock(mutex_);
+    run_ = run;
+    if (!std::exchange(started_, true)) listener_->OnStart();
+    Request request = Copy(request_);
+    request.generated = generated_;
+    request.first_logits = generated_.empty() ? prompt_logprobs_ : FirstLogits();
+    return request;
+  }
+  void Halt() {
+    const std::lock_guard lock(mutex_);
+    run_ = nullptr;
+  }
+  int64_t output_tokens() const {
+    const std::lock_guard lock(mutex_);
+    return static_cast<int64_t>(generated_.size());
+  }
+
+  void OnPromptLogprobs(const Run* run, PositionLogprobs logprobs) {
+    const std::lock_guard lock(mutex_);
+    if (run != run_) return;
+    ++prompt_logprobs_;
+    listener_->OnPromptLogprobs(std::move(logprobs));
+  }
+  bool OnToken(const Run* run, const GeneratedToken& token) {
+    const std::lock_guard lock(mutex_);
+    if (run != run_) return false;
+    generated_.push_back(token.id);
+    return listener_->OnToken(token);
+  }
+  // Whether it was listening to `run`, which has ended.
+  bool Leave(const Run* run) {
+    const std::lock_guard lock(mutex_);
+    if (run != run_) return false;
+    run_ = nullptr;
+    return true;
+  }
+  void Finish(FinishReason reason) {
+    const std::lock_guard lock(mutex_);
+    run_ = nullptr;
+    if (!std::exchange(ended_, true)) listener_->OnFinish(reason);
+  }
+  void End(const absl::Status& error) {
+    const std::lock_guard lock(mutex_);
+    run_ = nullptr;
+    if (!std::exchange(ended_, true)) listener_->OnError(error);
+  }
+
+ private:
+  int64_t FirstLogits() const { return static_cast<int64_t>(request_.prompt.size() + generated_.size()) - 1; }
+
+  const TicketId ticket_;
+  const Request request_;
+  const std::shared_ptr<ResponseListener> listener_;
+
+  mutable std::mutex mutex_;  // of the following
+  const Run* run_ = nullptr;
+  std::vector<int32_t> generated_;
+  int64_t prompt_logprobs_ = 0;
+  bool started_ = false, ended_ = false;
+};
+
+class Coordinator::Run final : public ResponseListener {
+ public:
+  Run(Coordinator& coordinator, std::shared_ptr<Flow> flow, GroupId group)
+      : coordinator_(coordinator), flow_(std::move(flow)), group_(group) {}
+
+  Flow& flow() const { return *flow_; }
+  GroupId group() const { return group_; }
+
+  void OnPromptLogprobs(PositionLogprobs logprobs) override {
+    flow_->OnPromptLogprobs(this, std::move(logprobs));
+  }
+  bool OnToken(const GeneratedToken& token) override { return flow_->OnToken(this, token); }
+  void OnFinish(FinishReason reason) override { coordinator_.OnRunEnd(*this, reason, absl::OkStatus()); }
+  void OnError(const absl::Status& error) override { coordinator_.OnRunEnd(*this, std::nullopt, error); }
+
+ private:
+  Coordinator& coordinator_;
+  const std::shared_ptr<Flow> flow_;
+  const GroupId group_;
+};
+
+Coordinator::Coordinator(CoordinatorOptions options, const Clock& clock)
+    : options_(std::move(options)),
+      clock_(clock),
+      dispatcher_(options_.dispatcher),
+      timer_([this] { RunTimer(); }) {}
+
+Coordinator::~Coordinator() {
+  {
+    const std::lock_guard lock(mutex_);
+    ending_ = true;
+  }
+  changed_.notify_all();
+  timer_.join();
+}
+
+RequestLimits Coordinator::limits() const {
+  RequestLimits limits = options_.limits;
+  const std::lock_guard lock(mutex_);
+  limits.store_tokens = dispatcher_.LargestContext();
+  return limits;
+}
+
+absl::Status Coordinator::Admits() const {
+  const std::lock_guard lock(mutex_);
+  return AdmitsLocked();
+}
+
+absl::Status Coordinator::AdmitsLocked() const {
+  if (!failure_.ok()) return failure_;
+  if (draining_) return absl::UnavailableError("the server is shutting down");
+  return dispatcher_.Admits();
+}
+
+absl::StatusOr<TicketId> Coordinator::Submit(Request request, std::shared_ptr<ResponseListener> listener) {
+  LONGSPAN_ASSIGN_OR_RETURN(const int64_t max_tokens, CheckRequest(request, limits()));
+  request.max_tokens = max_tokens;
+  Demand demand;
+  demand.prompt_tokens = static_cast<int64_t>(request.prompt.size());
+  demand.max_tokens = max_tokens;
+  demand.prompt_logits = request.prompt_logits;
+  demand.priority = request.priority;
+  demand.deadline = request.deadline;
+
+  std::vector<FlowEnd> ends;
+  TicketId ticket = 0;
+  {
+    const std::lock_guard lock(mutex_);
+    LONGSPAN_RETURN_IF_ERROR(AdmitsLocked());
+    LONGSPAN_ASSIGN_OR_RETURN(ticket, dispatcher_.Submit(demand, clock_.Now()));
+    // Wherever it runs, and however often.
+    if (!request.sampling.seed) request.sampling.seed = DeriveSeed(options_.seed, ticket);
+    flows_.emplace(ticket, std::make_shared<Flow>(ticket, std::move(request), std::move(listener)));
+    Decide(&ends);
+  }
+  Call(ends);
+  return ticket;
+}
+
+void Coordinator::Cancel(TicketId ticket) {
+  std::vector<FlowEnd> ends;
+  {
+    const std::lock_guard lock(mutex_);
+    CancelLocked(ticket, &ends);
+    Decide(&ends);
+  }
+  Call(ends);
+}
+
+void Coordinator::CancelLocked(TicketId ticket, std::vector<FlowEnd>* ends) {
+  dispatcher_.End(ticket, std::nullopt);
+  const std::shared_ptr<Flow> flow = TakeFlow(ticket);
+  if (flow != nullptr) ends->push_back([flow] { flow->Finish(FinishReason::kCancelled); });
+}
+
+std::shared_ptr<Coordinator::Flow> Coordinator::TakeFlow(TicketId ticket) {
+  const auto it = flows_.find(ticket);
+  if (it == flows_.end()) return nullptr;
+  HaltRun(ticket);
+  std::shared_ptr<Flow> flow = std::move(it->second);
+  flows_.erase(it);
+  return flow;
+}
+
+void Coordinator::HaltRun(TicketId ticket) {
+  const auto it = places_.find(ticket);
+  if (it == places_.end()) return;
+  flows_.at(ticket)->Halt();
+  groups_.at(it->second.group).link->Cancel(it->second.run);
+  ForgetRun(ticket);
+}
+
+void Coordinator::ForgetRun(TicketId ticket) {
+  const auto it = places_.find(ticket);
+  groups_.at(it->second.group).runs.erase(it->second.run);
+  places_.erase(it);
+}
+
+void Coordinator::StartRun(const Decision& decision) {
+  Group& group = groups_.at(decision.group);
+  const std::shared_ptr<Flow>& flow = flows_.at(decision.ticket);
+  const RunId id = next_run_++;
+  places_[decision.ticket] = {decision.group, id};
+  group.runs.emplace(id, decision.ticket);
+  auto run = std::make_shared<Run>(*this, flow, decision.group);
+  Request request = flow->Go(run.get());
+  request.shift = decision.shift;
+  group.link->Start(id, std::move(request), std::move(run));
+}
+
+void Coordinator::Call(const std::vector<FlowEnd>& ends) {
+  for (const FlowEnd& end : ends) end();
+}
+
+void Coordinator::Decide(std::vector<FlowEnd>* ends) {
+  for (const Decision& decision : dispatcher_.Decide(clock_.Now())) {
+    spdlog::debug("request {}: {} group {}, shift {}: {}", decision.ticket, Name(decision.kind),
+                  decision.group, decision.shift, decision.reason);
+    switch (decision.kind) {
+      case Decision::Kind::kStart:
+        StartRun(decision);
+        break;
+      case Decision::Kind::kPreempt:
+        HaltRun(decision.ticket);
+        break;
+      case Decision::Kind::kExpire:
+        ends->push_back([flow = TakeFlow(decision.ticket)] { flow->Finish(FinishReason::kDeadline); });
+        break;
+      case Decision::Kind::kFail:
+        spdlog::error("request {} is given up: {}", decision.ticket, decision.reason);
+        ends->push_back([flow = TakeFlow(decision.ticket), reason = decision.reason] {
+          flow->End(absl::UnavailableError(reason));
+        });
+        break;
+    }
+  }
+  changed_.notify_all();  // the timer has something else to wait for
+}
+
+void Coordinator::OnRunEnd(const Run& run, std::optional<FinishReason> reason, const absl::Status& error) {
+  std::vector<FlowEnd> ends;
+  {
+    const std::lock_guard lock(mutex_);
+    Flow& flow = run.flow();
+    if (!flow.Leave(&run)) return;
+    const TicketId ticket = flow.ticket();
+    ForgetRun(ticket);
+    const bool is_own_end = reason == FinishReason::kStop || reason == FinishReason::kLength;
+    const bool goes_on =
+        reason == FinishReason::kCancelled || absl::IsResourceExhausted(error) || absl::IsUnavailable(error);
+    if (goes_on) {
+      spdlog::warn("group {} does not go on with request {}, which waits again: {}", run.group(), ticket,
+                   reason ? "it has cancelled it" : std::string(error.message()));
+      dispatcher_.Refused(ticket, clock_.Now());
+    } else {
+      dispatcher_.End(ticket, is_own_end ? std::optional(flow.output_tokens()) : std::nullopt);
+      ends.push_back([flow = std::move(flows_.extract(ticket).mapped()), reason, error] {
+        reason ? flow->Finish(*reason) : flow->End(error);
+      });
+    }
+    Decide(&ends);
+  }
+  Call(ends);
+}
+
+GroupId Coordinator::AddGroup(GroupDescription description, const MakeLink& make_link) {
+  std::vector<FlowEnd> ends;
+  GroupId id = 0;
+  {
+    const std::lock_guard lock(mutex_);
+    id = next_group_++;
+    dispatcher_.AddGroup(id, description);
+    groups_[id] = {std::move(description), make_link(id), nullptr, {}};
+    Decide(&ends);
+  }
+  Call(ends);
+  return id;
+}
+
+void Coordinator::SetStatus(GroupId id, GroupStatus status) {
+  const auto told = std::make_shared<const GroupStatus>(std::move(status));
+  std::vector<FlowEnd> ends;
+  {
+    const std::lock_guard lock(mutex_);
+    const auto it = groups_.find(id);
+    if (it == groups_.end()) return;
+    it->second.told = told;
+    GroupLoad load{told->engine.prefill_tokens_per_s, told->engine.decode_step_s, {}};
+    for (const SequenceSnapshot& sequence : told->engine.sequences) {
+      const auto run = it->second.runs.find(sequence.id);
+      if (run == it->second.runs.end()) continue;
+      load.running.push_back({run->second, sequence.computed_tokens, sequence.output_tokens});
+    }
+    dispatcher_.SetLoad(id, load);
+    Decide(&ends);
+  }
+  Call(ends);
+}
+
+void Coordinator::DrainGroup(GroupId id) {
+  const std::lock_guard lock(mutex_);
+  if (groups_.contains(id)) dispatcher_.DrainGroup(id);
+}
+
+void Coordinator::LoseGroup(GroupId id, const absl::Status& why) {
+  std::vector<FlowEnd> ends;
+  std::shared_ptr<GroupLink> link;  // ends without the mutex
+  {
+    const std::lock_guard lock(mutex_);
+    const auto it = groups_.find(id);
+    if (it == groups_.end()) return;
+    for (const auto& [run, ticket] : it->second.runs) {
+      flows_.at(ticket)->Halt();
+      places_.erase(ticket);
+      ++requests_moved_total_;
+    }
+    ++groups_lost_total_;
+    spdlog::warn("group {} ({}) is lost with {} requests, which go on elsewhere: {}", id,
+                 it->second.description.name, dispatcher_.group(id).running, std::string(why.message()));
+    dispatcher_.RemoveGroup(id, clock_.Now());
+    link = std::move(it->second.link);
+    groups_.erase(it);
+    Decide(&ends);
+  }
+  Call(ends);
+}
+
+void Coordinator::Drain(Clock::Duration timeout) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (draining_) return;
+    draining_ = true;
+    drain_end_ = clock_.Now() + timeout;
+  }
+  changed_.notify_all();
+}
+
+void Coordinator::Fail(const absl::Status& reason) {
+  std::vector<std::shared_ptr<Flow>> flows;
+  {
+    const std::lock_guard lock(mutex_);
+    if (!failure_.ok()) return;
+    failure_ = reason;
+    while (!flows_.empty()) {
+      const TicketId ticket = flows_.begin()->first;
+      dispatcher_.End(ticket, std::nullopt);
+      flows.push_back(TakeFlow(ticket));
+    }
+  }
+  for (const auto& flow : flows) flow->End(reason);
+}
+
+int64_t Coordinator::open() const {
+  const std::lock_guard lock(mutex_);
+  return static_cast<int64_t>(flows_.size());
+}
+
+ClusterView Coordinator::view() const {
+  ClusterView view;
+  view.expected_wait_s = expected_wait_s_;
+  const std::lock_guard lock(mutex_);
+  view.waiting = dispatcher_.waiting();
+  view.waiting_prompt_tokens = dispatcher_.waiting_prompt_tokens();
+  view.groups_lost_total = groups_lost_total_;
+  view.requests_moved_total = requests_moved_total_;
+  for (const auto& [id, group] : groups_) {
+    const GroupState& state = dispatcher_.group(id);
+    GroupView& part = view.groups.emplace_back();
+    part.id = id;
+    part.description = group.description;
+    part.draining = state.draining;
+    part.running = state.running;
+    part.told = group.told;
+    for (int k = 0; k < group.description.geometry.kvp; ++k) part.reserved.push_back(state.store.reserved(k));
+  }
+  return view;
+}
+
+// Deadlines, the end of draining, and what is looked at now and then.
+void Coordinator::RunTimer() {
+  std::unique_lock lock(mutex_);
+  while (!ending_) {
+    changed_.wait_for(lock, kTimerEvery);
+    const Clock::Time now = clock_.Now();
+    std::vector<FlowEnd> ends;
+    if (draining_ && now >= drain_end_) {
+      while (!flows_.empty()) CancelLocked(flows_.begin()->first, &ends);
+    }
+    if (now >= dispatcher_.next_event()) Decide(&ends);
+    expected_wait_s_ = dispatcher_.ExpectedWait();
+    lock.unlock();
+    Call(ends);
+    lock.lock();
+  }
+}
+
+}  // namespace longspan

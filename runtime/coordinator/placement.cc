@@ -1,0 +1,65 @@
+#include "runtime/coordinator/placement.h"
+
+#include <algorithm>
+#include <tuple>
+#include <utility>
+
+namespace longspan {
+namespace {
+
+double Cost(const Placement& offer) { return offer.expected_first_token_s * (1 + offer.fullness); }
+
+}  // namespace
+
+GroupState::GroupState(GroupDescription group) : description(std::move(group)), store(description.geometry) {
+  for (const bool prompt_logits : {false, true}) {
+    largest_context_[prompt_logits ? 1 : 0] =
+        store.LargestContext(Need(1, prompt_logits).chunk_tokens, description.max_context);
+  }
+}
+
+ServiceRates GroupState::Rates(const ServiceRates& usual) const {
+  return {measured.prefill_tokens_per_s > 0 ? measured.prefill_tokens_per_s : usual.prefill_tokens_per_s,
+          measured.decode_step_s > 0 ? measured.decode_step_s : usual.decode_step_s};
+}
+
+ServiceRates UsualRates(std::span<const ServiceRates> measured) {
+  const auto mean = [measured](double ServiceRates::*rate, double made_up) {
+    double sum = 0;
+    int count = 0;
+    for (const ServiceRates& rates : measured) {
+      if (rates.*rate <= 0) continue;
+      sum += rates.*rate;
+      ++count;
+    }
+    return count > 0 ? sum / count : made_up;
+  };
+  // Only how groups compare matters where nobody has measured.
+  return {mean(&ServiceRates::prefill_tokens_per_s, 1000), mean(&ServiceRates::decode_step_s, 0.05)};
+}
+
+std::optional<Placement> Offer(GroupId id, const GroupState& group, const KvNeed& need, int64_t prompt_tokens,
+                               const ServiceRates& rates) {
+  if (group.draining || !group.runs_whole_requests() || group.free_slots() < 1) return std::nullopt;
+  if (need.total_tokens > group.description.max_context) return std::nullopt;
+  Placement offer{.group = id};
+  offer.shift = group.store.ChooseShift(need);
+  const std::vector<int64_t> demand = KvDemand(group.store.geometry(), need, offer.shift);
+  offer.fullness =
+      static_cast<double>(group.running + 1) / static_cast<double>(group.description.max_sequences);
+  for (int k = 0; k < group.store.geometry().kvp; ++k) {
+    const int64_t taken = group.store.reserved(k) + demand[static_cast<size_t>(k)];
+    if (taken > group.store.capacity(k)) return std::nullopt;
+    offer.fullness =
+        std::max(offer.fullness, static_cast<double>(taken) / static_cast<double>(group.store.capacity(k)));
+  }
+  offer.expected_first_token_s =
+      static_cast<double>(group.prefill_tokens_left + prompt_tokens) / rates.prefill_tokens_per_s;
+  return offer;
+}
+
+bool IsBetter(const Placement& a, const Placement& b) {
+  return std::tuple(Cost(a), a.group) < std::tuple(Cost(b), b.group);
+}
+
+}  // namespace longspan
