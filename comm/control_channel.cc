@@ -294,7 +294,7 @@ class ClientStream final : public grpc::ClientBidiReactor<control::FromGroup, co
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<ControlServer>> ListenForGroups(const std::string& address,
-                                                              const ControlTls& tls, AcceptStream accept) {
+                                                               const ControlTls& tls, AcceptStream accept) {
   auto server = std::make_unique<Server>(std::move(accept));
   if (absl::Status status = server->Listen(address, tls); !status.ok()) return status;
   return server;

@@ -59,12 +59,11 @@ class ControlServer {
 };
 
 // Called for each stream that a group opens.
-using AcceptStream =
-    std::function<std::shared_ptr<FromGroupHandler>(std::shared_ptr<ToGroupStream> stream)>;
+using AcceptStream = std::function<std::shared_ptr<FromGroupHandler>(std::shared_ptr<ToGroupStream> stream)>;
 
 // Listens on HOST:PORT, port 0 for any free one. FailedPrecondition names an address that cannot be had.
 absl::StatusOr<std::unique_ptr<ControlServer>> ListenForGroups(const std::string& address,
-                                                              const ControlTls& tls, AcceptStream accept);
+                                                               const ControlTls& tls, AcceptStream accept);
 
 // A group's side. Returns at once; a coordinator that cannot be reached closes the stream.
 std::shared_ptr<FromGroupStream> JoinCoordinator(const std::string& address, const ControlTls& tls,

@@ -209,7 +209,7 @@ void Dispatcher::EndOverdue(Clock::Time now, std::vector<Decision>* decisions) {
   std::vector<Decision> ends;
   for (const auto& [id, ticket] : tickets_) {
     if (ticket->demand.deadline && *ticket->demand.deadline <= now) {
-      ends.push_back({.kind = Decision::Kind::kExpire, .ticket = id, .group = ticket->group});
+      ends.push_back({.kind = Decision::Kind::kExpire, .ticket = id, .group = ticket->group, .reason = {}});
       continue;
     }
     if (ticket->demand.deadline) next_event_ = std::min(next_event_, *ticket->demand.deadline);

@@ -117,7 +117,8 @@ class GroupServer::Member final : public FromGroupHandler,
       group_ = group;
       control::ToGroup reply;
       reply.mutable_registered()->set_group(group);
-      reply.mutable_registered()->set_heartbeat_ms(std::chrono::milliseconds(server_.BeatInterval()).count());
+      reply.mutable_registered()->set_heartbeat_ms(
+          std::chrono::duration_cast<std::chrono::milliseconds>(server_.BeatInterval()).count());
       stream_->Send(std::move(reply));
       return shared_from_this();
     });

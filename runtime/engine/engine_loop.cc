@@ -33,7 +33,7 @@ class EngineLoop::Forwarder final : public RequestListener {
     }
   }
   bool OnToken(int32_t token) override {
-    GeneratedToken generated = {.id = token, .pace = loop_.engine_.token_pace()};
+    GeneratedToken generated = {.id = token, .pace = loop_.engine_.token_pace(), .logprobs = {}};
     if (logprobs_) generated.logprobs = ComputeLogprobs(logits_, token, static_cast<size_t>(*logprobs_));
     return listener_->OnToken(generated);
   }
