@@ -1,6 +1,6 @@
 #include "comm/control_channel.h"
 
-#include <algorithm>
+#include <chrono>
 #include <condition_variable>
 #include <deque>
 #include <mutex>
@@ -245,24 +245,27 @@ class ClientStream final : public grpc::ClientBidiReactor<control::FromGroup, co
   std::string peer() const override { return address_; }
 
   void OnReadDone(bool ok) override {
+    if (ok) handler_->OnMessage(std::exchange(incoming_, {}));
+    const std::lock_guard lock(mutex_);
     if (ok) {
-      handler_->OnMessage(std::exchange(incoming_, {}));
-      const std::lock_guard lock(mutex_);
-      if (!ended_) StartRead(&incoming_);
+      StartRead(&incoming_);  // until the peer ends, also while this side waits for that
     } else {
-      Close(absl::OkStatus());
+      End(absl::OkStatus());
+      Release();
     }
   }
   void OnWriteDone(bool ok) override {
     const std::lock_guard lock(mutex_);
     const control::FromGroup* next = outbox_.Sent();
-    if (!ended_ && ok && next != nullptr) StartWrite(next);
+    if (!ok || !held_) return;
+    if (next != nullptr) {
+      StartWrite(next);
+    } else if (ended_) {
+      StartWritesDone();
+      Release();
+    }
   }
   void OnDone(const grpc::Status& status) override {
-    {
-      const std::lock_guard lock(mutex_);
-      End(absl::OkStatus());  // where OnReadDone has not come
-    }
     handler_->OnClose(why_.ok() ? FromGrpc(status) : why_);
     handler_.reset();
     self_.reset();
@@ -271,10 +274,18 @@ class ClientStream final : public grpc::ClientBidiReactor<control::FromGroup, co
  private:
   // With the mutex held.
   void End(const absl::Status& why) {
-    if (std::exchange(ended_, true)) return;
-    why_ = why;
-    if (!why.ok()) context_.TryCancel();
-    RemoveHold();
+    const bool first = !std::exchange(ended_, true);
+    if (first) why_ = why;
+    if (!why.ok()) {
+      context_.TryCancel();
+      Release();
+    } else if (first && !outbox_.sending()) {
+      StartWritesDone();
+      Release();
+    }
+  }
+  void Release() {
+    if (std::exchange(held_, false)) RemoveHold();
   }
 
   const std::string address_;
@@ -287,7 +298,7 @@ class ClientStream final : public grpc::ClientBidiReactor<control::FromGroup, co
 
   std::mutex mutex_;  // of the following
   Outbox<control::FromGroup> outbox_;
-  bool ended_ = false;
+  bool ended_ = false, held_ = true;
   absl::Status why_;
 };
 

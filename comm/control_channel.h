@@ -41,7 +41,7 @@ class MessageStream {
   virtual ~MessageStream() = default;
   // Dropped once the stream is closed.
   virtual void Send(Message message) = 0;
-  // What is queued may be lost. The peer hears `why`.
+  // OK: what is queued is sent first, by a group at least. Else it may be lost. The peer hears `why`.
   virtual void Close(const absl::Status& why) = 0;
   virtual std::string peer() const = 0;  // address, for people
 };

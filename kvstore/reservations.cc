@@ -20,7 +20,8 @@ int Reservations::ChooseShift(const KvNeed& need) const {
   std::vector<int64_t> best, left(demand.size());
   for (int shift = 0; shift < geometry_.kvp; ++shift) {
     for (int k = 0; k < geometry_.kvp; ++k) {
-      left[static_cast<size_t>(k)] = free(k) - demand[static_cast<size_t>(BlockResidue(k, shift, geometry_.kvp))];
+      left[static_cast<size_t>(k)] =
+          free(k) - demand[static_cast<size_t>(BlockResidue(k, shift, geometry_.kvp))];
     }
     std::sort(left.begin(), left.end());
     if (best.empty() || left > best) {

@@ -3,10 +3,17 @@
 #include <random>
 
 namespace longspan {
+namespace {
+
+uint64_t AnySeed() {
+  std::random_device random;
+  return uint64_t{random()} << 32 | random();
+}
+
+}  // namespace
 
 EngineOptions EngineOptionsFor(const ModelConfig& config, const Tokenizer* tokenizer, const Group& group,
                                const ModelOptions& options) {
-  std::random_device random;
   EngineOptions engine;
   engine.geometry = group.geometry();
   engine.chunk_tokens = options.chunk_tokens;
@@ -19,7 +26,7 @@ EngineOptions EngineOptionsFor(const ModelConfig& config, const Tokenizer* token
   if (tokenizer != nullptr) {
     for (const int32_t id : tokenizer->eos_ids()) engine.eos_token_ids.push_back(id);
   }
-  engine.seed = uint64_t{random()} << 32 | random();
+  engine.seed = AnySeed();
   return engine;
 }
 
@@ -30,6 +37,13 @@ RequestLimits LimitsBeforeLoading(const ModelConfig& config, const ModelOptions&
   limits.store_tokens = limits.max_context;
   limits.default_max_tokens = options.default_max_tokens.value_or(EngineOptions().default_max_tokens);
   return limits;
+}
+
+CoordinatorOptions CoordinatorOptionsFor(const ModelConfig& config, const ModelOptions& options) {
+  CoordinatorOptions coordinator;
+  coordinator.limits = LimitsBeforeLoading(config, options);
+  coordinator.seed = AnySeed();
+  return coordinator;
 }
 
 }  // namespace longspan

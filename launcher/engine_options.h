@@ -2,6 +2,7 @@
 #pragma once
 
 #include "launcher/model_options.h"
+#include "runtime/coordinator/coordinator.h"
 #include "runtime/engine/engine.h"
 #include "runtime/engine/group.h"
 #include "runtime/engine/request_check.h"
@@ -17,5 +18,8 @@ EngineOptions EngineOptionsFor(const ModelConfig& config, const Tokenizer* token
 
 // What a request must keep to whatever the memory: checked before a model is loaded, to fail early.
 RequestLimits LimitsBeforeLoading(const ModelConfig& config, const ModelOptions& options);
+
+// Requests without a seed get one that differs from run to run.
+CoordinatorOptions CoordinatorOptionsFor(const ModelConfig& config, const ModelOptions& options);
 
 }  // namespace longspan

@@ -12,11 +12,13 @@
 #include "launcher/command.h"
 #include "launcher/command_line.h"
 #include "launcher/commands/bench_serve.h"
+#include "launcher/commands/coordinator.h"
 #include "launcher/commands/generate.h"
 #include "launcher/commands/inspect.h"
 #include "launcher/commands/logits.h"
 #include "launcher/commands/serve.h"
 #include "launcher/commands/tokenize.h"
+#include "launcher/commands/worker.h"
 #include "launcher/exit_status.h"
 #include "launcher/failure.h"
 #include "launcher/help_formatter.h"
@@ -33,6 +35,8 @@ const std::vector<CommandEntry>& Commands() {
   static const auto* commands = new std::vector<CommandEntry>{
       {"generate", "continues a prompt, or a file of prompts", NewGenerateCommand},
       {"serve", "answers over HTTP, as OpenAI's API", NewServeCommand},
+      {"coordinator", "answers over HTTP for groups that join it", NewCoordinatorCommand},
+      {"worker", "a group that joins a coordinator", NewWorkerCommand},
       {"logits", "writes the logits of given tokens to a file", NewLogitsCommand},
       {"tokenize", "turns texts into token ids, and back", NewTokenizeCommand},
       {"inspect", "tells what a model is and what it costs in memory", NewInspectCommand},
@@ -47,7 +51,7 @@ const std::vector<CommandEntry>& Commands() {
 std::string CommandList(const std::vector<CommandEntry>& entries) {
   std::string text = "\nCommands:\n";
   for (const CommandEntry& command : entries) {
-    absl::StrAppendFormat(&text, "  %-10s %s\n", command.name, command.summary);
+    absl::StrAppendFormat(&text, "  %-12s %s\n", command.name, command.summary);
   }
   return text;
 }

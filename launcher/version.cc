@@ -37,15 +37,17 @@ std::string DetectedIsas() {
 
 }  // namespace
 
+std::string BuildName() { return absl::StrCat(LONGSPAN_VERSION, " (commit ", LONGSPAN_COMMIT, ")"); }
+
 std::string VersionText() {
   const std::string sanitizers = LONGSPAN_SANITIZERS;
   const unsigned xxhash = XXH_versionNumber();
   return absl::StrCat(
-      "longspan ", LONGSPAN_VERSION, " (commit ", LONGSPAN_COMMIT, ")\n", "build: ", LONGSPAN_BUILD_TYPE,
-      ", ", LONGSPAN_COMPILER, sanitizers.empty() ? "" : ", sanitizers " + sanitizers, "\n",
-      "features: cpu, mpi\n", "instruction sets: compiled ", LONGSPAN_COMPILED_ISAS, "; this processor has ",
-      DetectedIsas(), ", auto is ", std::string(Name(DetectIsa())), "\n", "libraries: ", MpiVersion(),
-      ", absl ", ABSL_LTS_RELEASE_VERSION, ".", ABSL_LTS_RELEASE_PATCH_LEVEL, ", CLI11 ", CLI11_VERSION,
+      "longspan ", BuildName(), "\n", "build: ", LONGSPAN_BUILD_TYPE, ", ", LONGSPAN_COMPILER,
+      sanitizers.empty() ? "" : ", sanitizers " + sanitizers, "\n", "features: cpu, mpi\n",
+      "instruction sets: compiled ", LONGSPAN_COMPILED_ISAS, "; this processor has ", DetectedIsas(),
+      ", auto is ", std::string(Name(DetectIsa())), "\n", "libraries: ", MpiVersion(), ", absl ",
+      ABSL_LTS_RELEASE_VERSION, ".", ABSL_LTS_RELEASE_PATCH_LEVEL, ", CLI11 ", CLI11_VERSION,
       ", nlohmann-json ", NLOHMANN_JSON_VERSION_MAJOR, ".", NLOHMANN_JSON_VERSION_MINOR, ".",
       NLOHMANN_JSON_VERSION_PATCH, ", yaml-cpp ", LONGSPAN_YAML_CPP_VERSION, ", spdlog ", SPDLOG_VER_MAJOR,
       ".", SPDLOG_VER_MINOR, ".", SPDLOG_VER_PATCH, ", PCRE2 ", LONGSPAN_PCRE2_VERSION, ", xxHash ",

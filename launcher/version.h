@@ -1,11 +1,14 @@
-// `longspan --version`.
+// What this program is.
 #pragma once
 
 #include <string>
 
 namespace longspan {
 
-// Version, commit, build, instruction sets, libraries: several lines.
+// `longspan --version`: version, commit, build, instruction sets, libraries, in several lines.
 std::string VersionText();
+
+// Version and commit.
+std::string BuildName();
 
 }  // namespace longspan

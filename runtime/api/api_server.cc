@@ -48,7 +48,6 @@ class ApiServer::State {
   }
 
   HttpServer& http() { return *http_; }
-  Metrics& metrics() { return metrics_; }
 
   void SetProgress(double fraction) { progress_ = fraction; }
   void SetReady(ServedModel model) {
@@ -232,7 +231,8 @@ class ApiServer::State {
   }
   ModelCard Card() {
     const std::lock_guard lock(mutex_);
-    return {options_.model_name, created_s_, model_ == nullptr ? 0 : model_->limits.max_context};
+    return {options_.model_name, created_s_,
+            model_ == nullptr ? 0 : model_->coordinator->limits().max_context};
   }
 
   absl::StatusOr<HttpAnswer> Tokenize(HttpRequest& request, const HttpWake&) {
@@ -245,8 +245,8 @@ class ApiServer::State {
             ? model->tokenizer->Encode(*call.prompt, EncodeOptions{.add_special = call.add_special_tokens})
             : EncodeConversation(*model, call.conversation);
     LONGSPAN_RETURN_IF_ERROR(ids.status());
-    return Json(
-        TokenizeBody(*ids, model->limits.max_context, call.return_token_strs ? model->tokenizer : nullptr));
+    return Json(TokenizeBody(*ids, model->coordinator->limits().max_context,
+                             call.return_token_strs ? model->tokenizer : nullptr));
   }
   absl::StatusOr<HttpAnswer> Detokenize(HttpRequest& request, const HttpWake&) {
     LONGSPAN_ASSIGN_OR_RETURN(const DetokenizeCall call, ParseDetokenize(request.body));
@@ -273,23 +273,28 @@ class ApiServer::State {
     static constexpr const char* kNames[] = {"loading", "ready", "draining", "failed"};
     nlohmann::ordered_json body = {{"status", kNames[static_cast<size_t>(phase_)]},
                                    {"model", options_.model_name}};
+    bool ready = phase_ == Phase::kReady;
     if (phase_ == Phase::kLoading) body["progress"] = progress_.load();
     if (phase_ == Phase::kFailed) body["reason"] = std::string(failure_.message());
+    if (ready && model_->coordinator->limits().store_tokens == 0) {
+      ready = false;
+      body["status"] = "waiting";
+      body["reason"] = "no group that generates has joined";
+    }
     return HttpAnswer{
-        HttpResponse{.status = phase_ == Phase::kReady ? 200 : 503,
+        HttpResponse{.status = ready ? 200 : 503,
                      .body = body.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace)},
         nullptr};
   }
   absl::StatusOr<HttpAnswer> MetricsText(HttpRequest&, const HttpWake&) {
     LONGSPAN_ASSIGN_OR_RETURN(const ServedModel* model, Loaded());
-    return HttpAnswer{
-        HttpResponse{.content_type = "text/plain; version=0.0.4; charset=utf-8",
-                     .body = metrics_.Render(*model->loop->snapshot(), model->page_bytes, model->kvp)},
-        nullptr};
+    return HttpAnswer{HttpResponse{.content_type = "text/plain; version=0.0.4; charset=utf-8",
+                                   .body = metrics_.Render(model->coordinator->view())},
+                      nullptr};
   }
   absl::StatusOr<HttpAnswer> Cluster(HttpRequest&, const HttpWake&) {
     LONGSPAN_ASSIGN_OR_RETURN(const ServedModel* model, Loaded());
-    return Json(ClusterStatusBody(*model, *model->loop->snapshot()));
+    return Json(ClusterStatusBody(*model));
   }
   absl::StatusOr<HttpAnswer> Page(HttpRequest&, const HttpWake&) {
     return HttpAnswer{
@@ -347,7 +352,6 @@ void ApiServer::SetProgress(double fraction) { state_->SetProgress(fraction); }
 void ApiServer::SetReady(ServedModel model) { state_->SetReady(std::move(model)); }
 void ApiServer::SetDraining() { state_->SetDraining(); }
 void ApiServer::Fail(const absl::Status& reason) { state_->Fail(reason); }
-void ApiServer::SetComm(const CommCounters& counters) { state_->metrics().SetComm(counters); }
 void ApiServer::Finish(std::chrono::milliseconds timeout) { state_->http().Finish(timeout); }
 
 }  // namespace longspan

@@ -43,8 +43,6 @@ class ApiServer {
   // Ends all open calls with this error, and refuses further ones.
   void Fail(const absl::Status& reason);
 
-  void SetComm(const CommCounters& counters);
-
   // Waits until the open calls' answers have left, for `timeout` at most.
   void Finish(std::chrono::milliseconds timeout);
 

@@ -7,12 +7,13 @@ namespace {
 
 using nlohmann::ordered_json;
 
-ordered_json RankStatus(const ServedModel& model, size_t rank, const KvRankSnapshot& kv) {
+ordered_json RankStatus(const GroupView& group, size_t rank) {
+  const KvRankSnapshot kv = group.KvOfRank(rank);
   ordered_json map = ordered_json::array();
   for (const PageRun& run : kv.map) map.push_back({run.owner, run.pages});
   return {{"rank", rank},
-          {"host", model.hosts[rank]},
-          {"page_bytes", model.page_bytes[rank]},
+          {"host", group.description.hosts[rank]},
+          {"page_bytes", group.description.page_bytes[rank]},
           {"capacity", kv.capacity},
           {"reserved", kv.reserved},
           {"in_use", kv.in_use},
@@ -32,36 +33,65 @@ ordered_json RequestStatus(const SequenceSnapshot& sequence) {
           {"pages_reserved", sequence.pages_reserved}};
 }
 
-}  // namespace
-
-std::string ClusterStatusBody(const ServedModel& model, const EngineSnapshot& snapshot) {
+ordered_json GroupJson(const GroupView& group, const EngineSnapshot& engine) {
   ordered_json ranks = ordered_json::array(), requests = ordered_json::array();
-  for (size_t rank = 0; rank < model.hosts.size(); ++rank) {
-    ranks.push_back(RankStatus(model, rank, snapshot.ranks[rank % static_cast<size_t>(model.kvp)]));
+  for (size_t rank = 0; rank < group.description.hosts.size(); ++rank) {
+    ranks.push_back(RankStatus(group, rank));
   }
-  for (const SequenceSnapshot& sequence : snapshot.sequences) requests.push_back(RequestStatus(sequence));
-  const ordered_json body = {
-      {"model", model.name},
-      {"fingerprint", model.fingerprint},
-      {"numerics", model.numerics},
-      {"rank_invariant", model.rank_invariant},
-      {"tp", model.tp},
-      {"kvp", model.kvp},
-      {"block_size", model.block_size},
-      {"max_context", model.limits.max_context},
-      {"steps", snapshot.steps},
-      {"waiting", snapshot.waiting},
-      {"waiting_prompt_tokens", snapshot.waiting_prompt_tokens},
-      {"prefilling", snapshot.prefilling},
-      {"decoding", snapshot.decoding},
-      {"prefill_tokens_left", snapshot.prefill_tokens_left},
-      {"prefill_tokens_total", snapshot.prefill_tokens_total},
-      {"decode_tokens_total", snapshot.decode_tokens_total},
-      {"prefill_tokens_per_s", snapshot.prefill_tokens_per_s},
-      {"decode_step_s", snapshot.decode_step_s},
-      {"expected_wait_s", model.loop->expected_wait_s()},
+  for (const SequenceSnapshot& sequence : engine.sequences) requests.push_back(RequestStatus(sequence));
+  return {
+      {"id", group.id},
+      {"name", group.description.name},
+      {"role", Name(group.description.role)},
+      {"state", group.draining ? "draining" : "ready"},
+      {"build", group.description.build},
+      {"tp", group.description.tp},
+      {"kvp", group.description.geometry.kvp},
+      {"max_sequences", group.description.max_sequences},
+      {"steps", engine.steps},
+      {"prefilling", engine.prefilling},
+      {"decoding", engine.decoding},
+      {"prefill_tokens_left", engine.prefill_tokens_left},
+      {"prefill_tokens_per_s", engine.prefill_tokens_per_s},
+      {"decode_step_s", engine.decode_step_s},
       {"ranks", std::move(ranks)},
       {"requests", std::move(requests)},
+  };
+}
+
+}  // namespace
+
+std::string ClusterStatusBody(const ServedModel& model) {
+  const ClusterView cluster = model.coordinator->view();
+  const GroupIdentity identity = model.coordinator->identity();
+  ordered_json groups = ordered_json::array();
+  int64_t prefilling = 0, decoding = 0, prefill_tokens_left = 0;
+  for (const GroupView& group : cluster.groups) {
+    static const EngineSnapshot nothing;
+    const EngineSnapshot& engine = group.told == nullptr ? nothing : group.told->engine;
+    groups.push_back(GroupJson(group, engine));
+    prefilling += engine.prefilling;
+    decoding += engine.decoding;
+    prefill_tokens_left += engine.prefill_tokens_left;
+  }
+  const GroupDescription* first = cluster.groups.empty() ? nullptr : &cluster.groups.front().description;
+  const ordered_json body = {
+      {"model", model.name},
+      {"fingerprint", model.Fingerprint()},
+      {"numerics", identity.numerics},
+      {"rank_invariant", first != nullptr && first->rank_invariant},
+      {"block_size", first == nullptr ? 0 : first->geometry.block_size},
+      {"max_context", model.coordinator->limits().max_context},
+      {"waiting", cluster.waiting},
+      {"waiting_prompt_tokens", cluster.waiting_prompt_tokens},
+      {"prefilling", prefilling},
+      {"decoding", decoding},
+      {"prefill_tokens_left", prefill_tokens_left},
+      {"prefill_tokens_total", cluster.totals.prefill_tokens_total},
+      {"decode_tokens_total", cluster.totals.decode_tokens_total},
+      {"expected_wait_s", cluster.expected_wait_s},
+      {"groups_lost_total", cluster.groups_lost_total},
+      {"groups", std::move(groups)},
   };
   return body.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }

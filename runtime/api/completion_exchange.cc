@@ -20,7 +20,7 @@ ResponseContext ContextOf(const CompletionCall& call, const ServedModel& model, 
   context.id = absl::StrCat(call.chat ? "chatcmpl-" : "cmpl-", id);
   context.created_s = std::time(nullptr);
   context.model = model.name;
-  context.system_fingerprint = model.fingerprint;
+  context.system_fingerprint = model.Fingerprint();
   context.tokenizer = model.tokenizer;
   context.tool_call_format = model.tool_call_format;
   return context;

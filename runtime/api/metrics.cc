@@ -1,6 +1,7 @@
 #include "runtime/api/metrics.h"
 
 #include <mutex>
+#include <set>
 #include <utility>
 
 #include <prometheus/counter.h>
@@ -15,6 +16,8 @@
 namespace longspan {
 namespace {
 
+using GaugeFamily = prometheus::Family<prometheus::Gauge>;
+using GroupGauge = std::pair<GaugeFamily*, prometheus::Gauge*>;
 using Buckets = prometheus::Histogram::BucketBoundaries;
 
 // Each about 1.5 times the last: a percentile read from them is within a quarter of the truth.
@@ -41,6 +44,7 @@ struct Metrics::State {
         .Register(registry)
         .Add({}, buckets);
   }
+  void ShowGroup(const GroupView& group, std::set<GroupGauge>* shown);
   static void Raise(prometheus::Counter& counter, double total) {
     if (total > counter.Value()) counter.Increment(total - counter.Value());
   }
@@ -67,22 +71,48 @@ struct Metrics::State {
       Counters("cached_tokens_total", "Tokens of prompts whose KV was there already.").Add({});
   prometheus::Counter& preemptions =
       Counters("preemptions_total", "Requests that gave way to one of higher priority.").Add({});
-  prometheus::Family<prometheus::Gauge>& kv_blocks = Gauges(
+  prometheus::Counter& restarts =
+      Counters("group_restarts_total", "Groups that joined again after they were lost.").Add({});
+  prometheus::Family<prometheus::Counter>& recomputed =
+      Counters("recomputed_tokens_total", "Tokens whose KV was given up and computed again.");
+  GaugeFamily& kv_blocks = Gauges(
       "kv_blocks", "Pages of KV by rank: in_use, reserved (promised to running requests, not in use), free.");
-  prometheus::Family<prometheus::Gauge>& kv_bytes =
-      Gauges("kv_bytes", "The same in bytes. All layer groups share one pool of pages.");
-  prometheus::Family<prometheus::Gauge>& kv_waste =
-      Gauges("kv_waste_ratio", "Part of the reserved pages that holds no token.");
-  prometheus::Family<prometheus::Gauge>& headroom =
-      Gauges("headroom_bytes", "KV that can still be promised, by rank.");
+  GaugeFamily& kv_bytes = Gauges("kv_bytes", "The same in bytes. All layer groups share one pool of pages.");
+  GaugeFamily& kv_waste = Gauges("kv_waste_ratio", "Part of the reserved pages that holds no token.");
+  GaugeFamily& headroom = Gauges("headroom_bytes", "KV that can still be promised, by rank.");
   prometheus::Family<prometheus::Counter>& comm_bytes =
-      Counters("comm_bytes_total", "Bytes that rank 0 sent to other ranks.");
+      Counters("comm_bytes_total", "Bytes that rank 0 of each group sent to its other ranks.");
   prometheus::Family<prometheus::Counter>& comm_ops =
-      Counters("comm_ops_total", "Collectives that rank 0 took part in.");
+      Counters("comm_ops_total", "Collectives that rank 0 of each group took part in.");
   prometheus::Family<prometheus::Counter>& comm_seconds =
       Counters("comm_seconds_total", "Time that rank 0 spent in them, transfer and waiting for other ranks.");
   std::mutex render_mutex;
+  std::set<GroupGauge> group_gauges;  // of the groups that were there at the last rendering
 };
+
+void Metrics::State::ShowGroup(const GroupView& group, std::set<GroupGauge>* shown) {
+  const std::string id = absl::StrCat(group.id);
+  for (size_t r = 0; r < group.description.page_bytes.size(); ++r) {
+    const KvRankSnapshot kv = group.KvOfRank(r);
+    const std::string rank = absl::StrCat(r);
+    const auto page_bytes = static_cast<double>(group.description.page_bytes[r]);
+    const auto set = [&](GaugeFamily& family, prometheus::Labels labels, double value) {
+      labels.insert({{"group", id}, {"rank", rank}});
+      prometheus::Gauge& gauge = family.Add(labels);
+      gauge.Set(value);
+      shown->insert({&family, &gauge});
+    };
+    const auto set_pages = [&](const char* kv_state, int64_t pages) {
+      set(kv_blocks, {{"state", kv_state}}, static_cast<double>(pages));
+      set(kv_bytes, {{"layer_group", "all"}, {"state", kv_state}}, static_cast<double>(pages) * page_bytes);
+    };
+    set_pages("in_use", kv.in_use);
+    set_pages("reserved", kv.reserved - kv.in_use);
+    set_pages("free", kv.capacity - kv.reserved);
+    set(kv_waste, {}, kv.waste_ratio);
+    set(headroom, {}, static_cast<double>(kv.capacity - kv.reserved) * page_bytes);
+  }
+}
 
 Metrics::Metrics() : state_(std::make_unique<State>()) {
   for (const char* outcome :
@@ -100,41 +130,38 @@ void Metrics::ObserveFirstToken(double seconds) { state_->ttft.Observe(seconds);
 void Metrics::ObserveGap(double seconds) { state_->itl.Observe(seconds); }
 void Metrics::ObserveEndToEnd(double seconds) { state_->e2e.Observe(seconds); }
 
-void Metrics::SetComm(const CommCounters& counters) {
-  for (size_t i = 0; i < counters.bytes.size(); ++i) {
-    const std::string op(Name(static_cast<CommOp>(i)));
-    State::Raise(state_->comm_bytes.Add({{"op", op}}), static_cast<double>(counters.bytes[i]));
-    State::Raise(state_->comm_ops.Add({{"op", op}}), static_cast<double>(counters.operations[i]));
-    State::Raise(state_->comm_seconds.Add({{"op", op}}), counters.seconds[i]);
-  }
-}
-
-std::string Metrics::Render(const EngineSnapshot& snapshot, const std::vector<uint64_t>& page_bytes,
-                            int kvp) {
+std::string Metrics::Render(const ClusterView& cluster) {
   State& state = *state_;
   const std::lock_guard lock(state.render_mutex);
-  state.queue_depth.Set(static_cast<double>(snapshot.waiting));
-  state.running.Set(static_cast<double>(snapshot.prefilling + snapshot.decoding));
-  State::Raise(state.prefill_tokens, static_cast<double>(snapshot.prefill_tokens_total));
-  State::Raise(state.decode_tokens, static_cast<double>(snapshot.decode_tokens_total));
-  State::Raise(state.prefill_seconds, snapshot.prefill_seconds_total);
-  State::Raise(state.decode_seconds, snapshot.decode_seconds_total);
-  State::Raise(state.preemptions, static_cast<double>(snapshot.preemptions_total));
-  for (size_t r = 0; r < page_bytes.size(); ++r) {
-    const KvRankSnapshot& kv = snapshot.ranks[r % static_cast<size_t>(kvp)];
-    const std::string rank = absl::StrCat(r);
-    const auto set = [&](const char* kv_state, int64_t pages) {
-      state.kv_blocks.Add({{"rank", rank}, {"state", kv_state}}).Set(static_cast<double>(pages));
-      state.kv_bytes.Add({{"rank", rank}, {"layer_group", "all"}, {"state", kv_state}})
-          .Set(static_cast<double>(pages) * static_cast<double>(page_bytes[r]));
-    };
-    set("in_use", kv.in_use);
-    set("reserved", kv.reserved - kv.in_use);
-    set("free", kv.capacity - kv.reserved);
-    state.kv_waste.Add({{"rank", rank}}).Set(kv.waste_ratio);
-    state.headroom.Add({{"group", "0"}, {"rank", rank}})
-        .Set(static_cast<double>(kv.capacity - kv.reserved) * static_cast<double>(page_bytes[r]));
+  state.queue_depth.Set(static_cast<double>(cluster.waiting));
+  State::Raise(state.prefill_tokens, static_cast<double>(cluster.totals.prefill_tokens_total));
+  State::Raise(state.decode_tokens, static_cast<double>(cluster.totals.decode_tokens_total));
+  State::Raise(state.prefill_seconds, cluster.totals.prefill_seconds_total);
+  State::Raise(state.decode_seconds, cluster.totals.decode_seconds_total);
+  State::Raise(state.preemptions, static_cast<double>(cluster.preemptions_total));
+  State::Raise(state.restarts, static_cast<double>(cluster.group_restarts_total));
+  State::Raise(state.recomputed.Add({{"reason", "preemption"}}),
+               static_cast<double>(cluster.recomputed_after_preemption_total));
+  State::Raise(state.recomputed.Add({{"reason", "group_lost"}}),
+               static_cast<double>(cluster.recomputed_after_loss_total));
+  for (size_t i = 0; i < cluster.comm.bytes.size(); ++i) {
+    const std::string op(Name(static_cast<CommOp>(i)));
+    State::Raise(state.comm_bytes.Add({{"op", op}}), static_cast<double>(cluster.comm.bytes[i]));
+    State::Raise(state.comm_ops.Add({{"op", op}}), static_cast<double>(cluster.comm.operations[i]));
+    State::Raise(state.comm_seconds.Add({{"op", op}}), cluster.comm.seconds[i]);
   }
+  int64_t running = 0;
+  std::set<GroupGauge> shown;
+  for (const GroupView& group : cluster.groups) {
+    running += group.running;
+    state.ShowGroup(group, &shown);
+  }
+  state.running.Set(static_cast<double>(running));
+  // Of groups that are no longer there.
+  for (const auto& [family, gauge] : state.group_gauges) {
+    if (!shown.contains({family, gauge})) family->Remove(gauge);
+  }
+  state.group_gauges = std::move(shown);
   return prometheus::TextSerializer().Serialize(state.registry.Collect());
 }
 

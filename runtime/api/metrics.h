@@ -2,14 +2,11 @@
 // https://prometheus.io/docs/instrumenting/exposition_formats/
 #pragma once
 
-#include <cstdint>
 #include <memory>
 #include <string>
 #include <string_view>
-#include <vector>
 
-#include "comm/communicator.h"
-#include "runtime/engine/engine_snapshot.h"
+#include "runtime/coordinator/coordinator.h"
 
 namespace longspan {
 
@@ -27,11 +24,7 @@ class Metrics {
   void ObserveGap(double seconds);  // between tokens of one choice
   void ObserveEndToEnd(double seconds);
 
-  // What rank 0 has sent so far.
-  void SetComm(const CommCounters& counters);
-
-  // `page_bytes`: of one page of KV on each rank of the group, [tp * kvp].
-  std::string Render(const EngineSnapshot& snapshot, const std::vector<uint64_t>& page_bytes, int kvp);
+  std::string Render(const ClusterView& cluster);
 
  private:
   struct State;

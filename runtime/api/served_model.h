@@ -17,7 +17,6 @@ namespace longspan {
 // Pointers belong to whoever made it and outlive the server's use.
 struct ServedModel {
   std::string name;
-  std::string fingerprint;               // of what decides the numbers; empty: not known yet
   const Tokenizer* tokenizer = nullptr;  // null: prompts are token ids
   const ChatTemplate* chat = nullptr;    // null where the tokenizer is
   std::vector<int32_t> eos_token_ids;
@@ -26,6 +25,9 @@ struct ServedModel {
   bool template_knows_tools = false;
   std::shared_ptr<AnswerGrammars> grammars;
   Coordinator* coordinator = nullptr;
+
+  // Of what decides the numbers of answers; empty before the first group has joined.
+  std::string Fingerprint() const;
 };
 
 }  // namespace longspan

@@ -33,6 +33,7 @@ control::Register ToMessage(const GroupDescription& description) {
   identity.set_tokenizer(description.identity.tokenizer);
   identity.set_numerics(description.identity.numerics);
   message.set_build(description.build);
+  message.set_rank_invariant(description.rank_invariant);
   message.set_tp(description.tp);
   message.set_kvp(description.geometry.kvp);
   for (const std::string& host : description.hosts) message.add_hosts(host);
@@ -64,6 +65,7 @@ absl::StatusOr<GroupDescription> FromMessage(const control::Register& message) {
                           .tokenizer = message.identity().tokenizer(),
                           .numerics = message.identity().numerics()};
   description.build = message.build();
+  description.rank_invariant = message.rank_invariant();
   description.tp = message.tp();
   description.hosts = ToVector(message.hosts());
   description.page_bytes = ToVector(message.page_bytes());

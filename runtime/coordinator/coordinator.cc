@@ -114,6 +114,7 @@ Coordinator::Coordinator(CoordinatorOptions options, const Clock& clock)
     : options_(std::move(options)),
       clock_(clock),
       dispatcher_(options_.dispatcher),
+      identity_(options_.identity),
       timer_([this] { RunTimer(); }) {}
 
 Coordinator::~Coordinator() {
@@ -201,6 +202,16 @@ void Coordinator::HaltRun(TicketId ticket) {
   ForgetRun(ticket);
 }
 
+int64_t Coordinator::ComputedTokens(TicketId ticket) const {
+  const RunPlace& place = places_.at(ticket);
+  const GroupStatus* told = groups_.at(place.group).told.get();
+  if (told == nullptr) return 0;
+  for (const SequenceSnapshot& sequence : told->engine.sequences) {
+    if (sequence.id == place.run) return sequence.computed_tokens;
+  }
+  return 0;
+}
+
 void Coordinator::ForgetRun(TicketId ticket) {
   const auto it = places_.find(ticket);
   groups_.at(it->second.group).runs.erase(it->second.run);
@@ -232,6 +243,8 @@ void Coordinator::Decide(std::vector<FlowEnd>* ends) {
         StartRun(decision);
         break;
       case Decision::Kind::kPreempt:
+        ++past_.preemptions_total;
+        past_.recomputed_after_preemption_total += ComputedTokens(decision.ticket);
         HaltRun(decision.ticket);
         break;
       case Decision::Kind::kExpire:
@@ -274,11 +287,22 @@ void Coordinator::OnRunEnd(const Run& run, std::optional<FinishReason> reason, c
   Call(ends);
 }
 
-GroupId Coordinator::AddGroup(GroupDescription description, const MakeLink& make_link) {
+absl::StatusOr<GroupId> Coordinator::AddGroup(GroupDescription description, const MakeLink& make_link) {
   std::vector<FlowEnd> ends;
   GroupId id = 0;
   {
     const std::lock_guard lock(mutex_);
+    GroupIdentity identity = identity_;
+    for (std::string GroupIdentity::*field :
+         {&GroupIdentity::model, &GroupIdentity::tokenizer, &GroupIdentity::numerics}) {
+      if (identity.*field == "") identity.*field = description.identity.*field;
+    }
+    LONGSPAN_RETURN_IF_ERROR(identity.CheckEqual(description.identity));
+    identity_ = std::move(identity);
+    if (const auto lost = lost_names_.find(description.name); lost != lost_names_.end()) {
+      lost_names_.erase(lost);
+      ++past_.group_restarts_total;
+    }
     id = next_group_++;
     dispatcher_.AddGroup(id, description);
     groups_[id] = {std::move(description), make_link(id), nullptr, {}};
@@ -322,10 +346,15 @@ void Coordinator::LoseGroup(GroupId id, const absl::Status& why) {
     if (it == groups_.end()) return;
     for (const auto& [run, ticket] : it->second.runs) {
       flows_.at(ticket)->Halt();
+      past_.recomputed_after_loss_total += ComputedTokens(ticket);
       places_.erase(ticket);
-      ++requests_moved_total_;
     }
-    ++groups_lost_total_;
+    ++past_.groups_lost_total;
+    lost_names_.insert(it->second.description.name);
+    if (it->second.told != nullptr) {
+      past_.totals += it->second.told->engine;
+      past_.comm += it->second.told->comm;
+    }
     spdlog::warn("group {} ({}) is lost with {} requests, which go on elsewhere: {}", id,
                  it->second.description.name, dispatcher_.group(id).running, std::string(why.message()));
     dispatcher_.RemoveGroup(id, clock_.Now());
@@ -366,14 +395,26 @@ int64_t Coordinator::open() const {
   return static_cast<int64_t>(flows_.size());
 }
 
-ClusterView Coordinator::view() const {
-  ClusterView view;
-  view.expected_wait_s = expected_wait_s_;
+GroupIdentity Coordinator::identity() const {
   const std::lock_guard lock(mutex_);
+  return identity_;
+}
+
+KvRankSnapshot GroupView::KvOfRank(size_t rank) const {
+  const size_t kvp_rank = rank % static_cast<size_t>(description.geometry.kvp);
+  if (told != nullptr) return told->engine.ranks[kvp_rank];
+  KvRankSnapshot kv;
+  kv.capacity = description.geometry.pages_per_rank[kvp_rank];
+  kv.map = {{.owner = 0, .pages = kv.capacity}};
+  return kv;
+}
+
+ClusterView Coordinator::view() const {
+  const std::lock_guard lock(mutex_);
+  ClusterView view = past_;
+  view.expected_wait_s = expected_wait_s_;
   view.waiting = dispatcher_.waiting();
   view.waiting_prompt_tokens = dispatcher_.waiting_prompt_tokens();
-  view.groups_lost_total = groups_lost_total_;
-  view.requests_moved_total = requests_moved_total_;
   for (const auto& [id, group] : groups_) {
     const GroupState& state = dispatcher_.group(id);
     GroupView& part = view.groups.emplace_back();
@@ -382,6 +423,10 @@ ClusterView Coordinator::view() const {
     part.draining = state.draining;
     part.running = state.running;
     part.told = group.told;
+    if (group.told != nullptr) {
+      view.totals += group.told->engine;
+      view.comm += group.told->comm;
+    }
     for (int k = 0; k < group.description.geometry.kvp; ++k) part.reserved.push_back(state.store.reserved(k));
   }
   return view;

@@ -15,6 +15,8 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
+#include <set>
 #include <string>
 #include <thread>
 #include <vector>
@@ -33,7 +35,9 @@ namespace longspan {
 struct CoordinatorOptions {
   DispatcherOptions dispatcher;
   RequestLimits limits;  // but for store_tokens, which groups decide
-  uint64_t seed = 0;     // a request that brings no seed is given DeriveSeed(seed, its ticket)
+  // What groups must have; of empty fields, what the first group has.
+  GroupIdentity identity;
+  uint64_t seed = 0;  // a request that brings no seed is given DeriveSeed(seed, its ticket)
 };
 
 // A group as everybody may look at it.
@@ -44,13 +48,22 @@ struct GroupView {
   std::vector<int64_t> reserved;            // [kvp] pages, by the coordinator's account
   int64_t running = 0;                      // requests
   std::shared_ptr<const GroupStatus> told;  // null before the first
+
+  // As the group told last, or as it begins.
+  KvRankSnapshot KvOfRank(size_t rank) const;
 };
 
 struct ClusterView {
   std::vector<GroupView> groups;  // by id
   int64_t waiting = 0, waiting_prompt_tokens = 0;
   double expected_wait_s = 0;
-  int64_t groups_lost_total = 0, requests_moved_total = 0;
+  // Of all groups, those that were lost too, as they told last.
+  EngineTotals totals;
+  CommCounters comm;
+  int64_t preemptions_total = 0;
+  int64_t groups_lost_total = 0, group_restarts_total = 0;  // a restart: one of a lost group's name joins
+  // Whose KV was given up, by why: a preemption, or the loss of the group.
+  int64_t recomputed_after_preemption_total = 0, recomputed_after_loss_total = 0;
 };
 
 class Coordinator {
@@ -75,14 +88,16 @@ class Coordinator {
   // Seconds until a request that comes now can expect to be taken in; at most 100 ms old.
   double expected_wait_s() const { return expected_wait_s_; }
   int64_t open() const;
+  // What decides the numbers of answers; fields are empty that wait for the first group.
+  GroupIdentity identity() const;
   ClusterView view() const;
 
   // --- for groups
 
-  // Takes a group in. `make_link` is told its number, and must not call back. The link is used until
-  // LoseGroup returns.
+  // Takes a group in, unless its identity is another: FailedPrecondition names the field. `make_link` is told
+  // its number, and must not call back. The link is used until LoseGroup returns.
   using MakeLink = std::function<std::shared_ptr<GroupLink>(GroupId group)>;
-  GroupId AddGroup(GroupDescription description, const MakeLink& make_link);
+  absl::StatusOr<GroupId> AddGroup(GroupDescription description, const MakeLink& make_link);
   void SetStatus(GroupId group, GroupStatus status);
   // It gets no new requests.
   void DrainGroup(GroupId group);
@@ -120,6 +135,8 @@ class Coordinator {
   // Of a ticket that runs somewhere or not: listens to its group no longer, and tells it when it can be told.
   void HaltRun(TicketId ticket);
   void ForgetRun(TicketId ticket);
+  // Of the KV that the run of a ticket holds, as its group told last.
+  int64_t ComputedTokens(TicketId ticket) const;
   // Null when there is none.
   std::shared_ptr<Flow> TakeFlow(TicketId ticket);
   absl::Status AdmitsLocked() const;
@@ -145,7 +162,9 @@ class Coordinator {
   bool draining_ = false, ending_ = false;
   Clock::Time drain_end_ = Clock::Time::max();
   absl::Status failure_;
-  int64_t groups_lost_total_ = 0, requests_moved_total_ = 0;
+  GroupIdentity identity_;
+  ClusterView past_;                       // its totals: of lost groups, and those that are nobody's
+  std::multiset<std::string> lost_names_;  // of groups that have not come back
   std::condition_variable changed_;
   std::thread timer_;
 };

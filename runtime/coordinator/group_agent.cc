@@ -17,6 +17,7 @@ using std::chrono::milliseconds;
 
 constexpr milliseconds kAnswerWithin{5000};  // of the registration
 constexpr milliseconds kFirstPause{100}, kLongestPause{2000};
+constexpr milliseconds kLeaveWithin{1000};
 constexpr int kBeatsOfSilence = 6;
 
 bool IsFinal(const absl::Status& status) {
@@ -52,6 +53,9 @@ class GroupAgent::Membership final : public ToGroupHandler, public std::enable_s
         registered_ = true;
         spdlog::info("joined as group {}", message.registered().group());
         changed_.notify_all();
+        break;
+      case control::ToGroup::kDrained:
+        drained_ = true;
         break;
       case control::ToGroup::kStart: {
         const RunId run = message.start().run();
@@ -112,13 +116,24 @@ class GroupAgent::Membership final : public ToGroupHandler, public std::enable_s
     }
     if (stream != nullptr) stream->Send(std::move(message));
   }
-  void Close() {
+  void Break() {
     const std::lock_guard lock(mutex_);
-    if (stream_ != nullptr) stream_->Close(absl::CancelledError("the group ends"));
+    stream_->Close(absl::InternalError("the group has failed"));
+  }
+  void Leave(const absl::Status& why) {
+    std::unique_lock lock(mutex_);
+    if (stream_ == nullptr || closed_) return;
+    stream_->Close(why);
+    changed_.wait_for(lock, kLeaveWithin, [this] { return closed_; });
+    if (!closed_) stream_->Close(absl::CancelledError("the group ends"));
   }
   int64_t open() const {
     const std::lock_guard lock(mutex_);
     return static_cast<int64_t>(runs_.size());
+  }
+  bool drained() const {
+    const std::lock_guard lock(mutex_);
+    return drained_ || !registered_;
   }
   bool registered() const {
     const std::lock_guard lock(mutex_);
@@ -144,7 +159,11 @@ class GroupAgent::Membership final : public ToGroupHandler, public std::enable_s
       membership_->Send(std::move(message));
       return true;
     }
-    void OnFinish(FinishReason reason) override { End(EndMessage(run_, reason)); }
+    void OnFinish(FinishReason reason) override {
+      // The group is unusable: its requests go on elsewhere.
+      if (reason == FinishReason::kError) return membership_->Break();
+      End(EndMessage(run_, reason));
+    }
     void OnError(const absl::Status& error) override { End(EndMessage(run_, error)); }
 
    private:
@@ -169,7 +188,7 @@ class GroupAgent::Membership final : public ToGroupHandler, public std::enable_s
   std::set<RunId> runs_;
   Clock::Time heard_;
   Clock::Duration beat_{};
-  bool registered_ = false, closed_ = false;
+  bool registered_ = false, drained_ = false, closed_ = false;
   absl::Status why_;
 };
 
@@ -182,20 +201,26 @@ GroupAgent::GroupAgent(GroupAgentOptions options, GroupLink& engine, std::functi
       thread_([this] { Run(); }) {}
 
 GroupAgent::~GroupAgent() {
+  Leave(absl::CancelledError("the group ends"));
+  thread_.join();
+}
+
+void GroupAgent::Leave(const absl::Status& why) {
+  std::shared_ptr<Membership> membership;
   {
     const std::lock_guard lock(mutex_);
-    ending_ = true;
-    if (membership_ != nullptr) membership_->Close();
+    leaving_ = true;
+    membership = membership_;
   }
   changed_.notify_all();
-  thread_.join();
+  if (membership != nullptr) membership->Leave(why);
 }
 
 void GroupAgent::Run() {
   Clock::Duration pause = kFirstPause;
   absl::Status told;  // of failures, the last one that was logged
   std::unique_lock lock(mutex_);
-  while (!ending_) {
+  while (!leaving_) {
     const auto membership = membership_ = std::make_shared<Membership>(engine_, clock_);
     const bool draining = draining_;
     lock.unlock();
@@ -204,7 +229,7 @@ void GroupAgent::Run() {
     const absl::Status why = membership->Stay(status_);
     lock.lock();
     membership_.reset();
-    if (ending_) break;
+    if (leaving_) break;
     if (IsFinal(why)) {
       refusal_ = why;
       break;
@@ -215,7 +240,7 @@ void GroupAgent::Run() {
                    std::string(why.message()));
       told = membership->registered() ? absl::OkStatus() : why;
     }
-    changed_.wait_for(lock, pause, [this] { return ending_; });
+    changed_.wait_for(lock, pause, [this] { return leaving_; });
     pause = std::min<Clock::Duration>(2 * pause, kLongestPause);
   }
 }
@@ -239,6 +264,11 @@ void GroupAgent::Drain() {
 absl::Status GroupAgent::refusal() const {
   const std::lock_guard lock(mutex_);
   return refusal_;
+}
+
+bool GroupAgent::drained() const {
+  const std::lock_guard lock(mutex_);
+  return membership_ == nullptr || membership_->drained();
 }
 
 int64_t GroupAgent::open() const {

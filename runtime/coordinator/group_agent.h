@@ -37,6 +37,11 @@ class GroupAgent {
   absl::Status refusal() const;
   // Tells the coordinator that it wants to leave: it gets no new requests.
   void Drain();
+  // The coordinator has agreed to that, or there is none.
+  bool drained() const;
+  // Leaves: OK once the coordinator has heard everything, for a second at most; an error at once. It does not
+  // join again.
+  void Leave(const absl::Status& why);
   // Runs of the coordinator that have not ended.
   int64_t open() const;
 
@@ -55,7 +60,7 @@ class GroupAgent {
   std::condition_variable changed_;
   std::shared_ptr<Membership> membership_;  // null between two
   absl::Status refusal_;
-  bool draining_ = false, ending_ = false;
+  bool draining_ = false, leaving_ = false;
 
   std::thread thread_;
 };

@@ -32,7 +32,8 @@ struct GroupDescription {
   std::string name;  // for people
   GroupRole role = GroupRole::kMixed;
   GroupIdentity identity;
-  std::string build;  // of the program; may differ
+  std::string build;            // of the program; may differ
+  bool rank_invariant = false;  // whether tokens are the same on any number of ranks
   int tp = 1;
   std::vector<std::string> hosts;    // [tp * kvp]
   std::vector<uint64_t> page_bytes;  // [tp * kvp], of one page of KV

@@ -98,6 +98,7 @@ class GroupServer::Member final : public FromGroupHandler,
       case control::FromGroup::kDrain:
         spdlog::info("group {} ({}) drains: it gets no new requests", group_, name_);
         server_.coordinator_.DrainGroup(group_);
+        SendDrained();
         break;
       default:
         break;  // of a later build
@@ -105,15 +106,18 @@ class GroupServer::Member final : public FromGroupHandler,
     return absl::OkStatus();
   }
 
+  void SendDrained() {
+    control::ToGroup message;
+    message.mutable_drained();
+    stream_->Send(std::move(message));
+  }
+
   absl::Status Register(const control::Register& message) {
     if (group_ != 0) return absl::FailedPreconditionError("it has registered twice");
     name_ = message.name();
     LONGSPAN_ASSIGN_OR_RETURN(GroupDescription description, FromMessage(message));
-    LONGSPAN_RETURN_IF_ERROR(server_.CheckIdentity(description.identity));
     kvp_ = description.geometry.kvp;
-    spdlog::info("group {} joins from {}: {}, {} ranks as tp {} x kvp {}, build {}", name_, stream_->peer(),
-                 Name(description.role), description.hosts.size(), description.tp, kvp_, description.build);
-    server_.coordinator_.AddGroup(std::move(description), [this](GroupId group) {
+    const auto joined = server_.coordinator_.AddGroup(description, [this](GroupId group) {
       group_ = group;
       control::ToGroup reply;
       reply.mutable_registered()->set_group(group);
@@ -122,6 +126,9 @@ class GroupServer::Member final : public FromGroupHandler,
       stream_->Send(std::move(reply));
       return shared_from_this();
     });
+    LONGSPAN_RETURN_IF_ERROR(joined.status());
+    spdlog::info("group {} joins: {} at {}, {}, tp {} x kvp {}, build {}", *joined, name_, stream_->peer(),
+                 Name(description.role), description.tp, kvp_, description.build);
     // It may have been given up meanwhile.
     const std::lock_guard lock(mutex_);
     return left_ ? absl::UnavailableError("it registers late") : absl::OkStatus();
@@ -192,7 +199,7 @@ class GroupServer::Member final : public FromGroupHandler,
 };
 
 GroupServer::GroupServer(GroupServerOptions options, Coordinator& coordinator, const Clock& clock)
-    : options_(std::move(options)), coordinator_(coordinator), clock_(clock), identity_(options_.identity) {}
+    : options_(std::move(options)), coordinator_(coordinator), clock_(clock) {}
 
 GroupServer::~GroupServer() {
   {
@@ -223,19 +230,6 @@ absl::StatusOr<std::unique_ptr<GroupServer>> GroupServer::Listen(GroupServerOpti
 }
 
 Clock::Duration GroupServer::BeatInterval() const { return options_.heartbeat_timeout / kBeatsWithinTimeout; }
-
-absl::Status GroupServer::CheckIdentity(const GroupIdentity& identity) {
-  const std::lock_guard lock(mutex_);
-  // The coordinator has no numerics of its own: the first group decides.
-  if (identity_.numerics.empty()) {
-    GroupIdentity first = identity_;
-    first.numerics = identity.numerics;
-    LONGSPAN_RETURN_IF_ERROR(first.CheckEqual(identity));
-    identity_ = std::move(first);
-    return absl::OkStatus();
-  }
-  return identity_.CheckEqual(identity);
-}
 
 void GroupServer::RunTimer() {
   std::unique_lock lock(mutex_);

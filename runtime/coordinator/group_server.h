@@ -22,7 +22,6 @@ namespace longspan {
 struct GroupServerOptions {
   std::string address = "127.0.0.1:0";  // to listen on
   ControlTls tls;
-  GroupIdentity identity;  // what groups must have; empty fields: what the first group has
   Clock::Duration heartbeat_timeout = std::chrono::seconds(3);
   // A group that has work and makes no step for so long is lost.
   Clock::Duration stall_timeout = std::chrono::seconds(120);
@@ -41,8 +40,6 @@ class GroupServer {
   class Member;  // one stream, and the group that it is once it has registered
 
   GroupServer(GroupServerOptions options, Coordinator& coordinator, const Clock& clock);
-  // InvalidArgument or FailedPrecondition: the group may not join.
-  absl::Status CheckIdentity(const GroupIdentity& identity);
   Clock::Duration BeatInterval() const;
   void RunTimer();
 
@@ -51,7 +48,6 @@ class GroupServer {
   const Clock& clock_;
 
   std::mutex mutex_;  // of the following
-  GroupIdentity identity_;
   std::vector<std::weak_ptr<Member>> members_;
   bool ending_ = false;
   std::condition_variable changed_;

@@ -41,6 +41,17 @@ KvRankSnapshot SnapshotOf(const BlockManager& blocks, int rank,
 
 }  // namespace
 
+EngineTotals& EngineTotals::operator+=(const EngineTotals& other) {
+  steps += other.steps;
+  prefill_tokens_total += other.prefill_tokens_total;
+  decode_tokens_total += other.decode_tokens_total;
+  recomputed_tokens_total += other.recomputed_tokens_total;
+  preemptions_total += other.preemptions_total;
+  prefill_seconds_total += other.prefill_seconds_total;
+  decode_seconds_total += other.decode_seconds_total;
+  return *this;
+}
+
 EngineSnapshot Engine::Snapshot() const {
   const State& state = *state_;
   EngineSnapshot snapshot;

@@ -44,6 +44,8 @@ struct EngineTotals {
   int64_t preemptions_total = 0;
   // Time of steps. That of a step which did both is divided by what each part costs.
   double prefill_seconds_total = 0, decode_seconds_total = 0;
+
+  EngineTotals& operator+=(const EngineTotals& other);
 };
 
 struct EngineSnapshot : EngineTotals {

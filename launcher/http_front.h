@@ -1,0 +1,44 @@
+// The HTTP side of a command that serves: its options, and the server that they make.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <CLI/CLI.hpp>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "comm/clock.h"
+#include "runtime/api/api_server.h"
+
+namespace longspan {
+
+struct HttpFrontOptions {
+  std::string host = "127.0.0.1";
+  int64_t port = 8000;
+  std::string api_key_file, tls_cert, tls_key;  // empty: none
+  std::string served_model_name;                // empty: the file's
+  int64_t max_queue = 256;
+  double drain_timeout_s = 30;
+  bool insecure = false;
+};
+
+// The options but for the address; in the groups "Network" and "Service" of the help.
+void AddHttpFrontOptions(CLI::App& app, HttpFrontOptions* options);
+CLI::Option* AddInsecure(CLI::App& app, bool* insecure);
+
+// Whether only processes of this machine reach this host name or address.
+bool IsLoopback(const std::string& host);
+// HOST:PORT, [IPV6]:PORT.
+absl::Status ParseHostPort(std::string_view text, std::string* host, int64_t* port);
+
+// UsageError names the options that do not go together. A public address needs TLS or --insecure.
+absl::Status CheckHttpFront(const HttpFrontOptions& options);
+
+// Listens, and says where. `model` is the path of the model that it is going to serve.
+absl::StatusOr<std::unique_ptr<ApiServer>> ListenForHttp(HttpFrontOptions* options, const std::string& model,
+                                                         const Clock& clock);
+
+}  // namespace longspan
