@@ -2,10 +2,10 @@
 
 #include <chrono>
 #include <condition_variable>
-#include <deque>
 #include <mutex>
 #include <utility>
 
+#include <grpc/support/log.h>
 #include <grpcpp/grpcpp.h>
 
 #include "absl/strings/str_cat.h"
@@ -14,7 +14,7 @@
 namespace longspan {
 namespace {
 
-constexpr int kMostMessageBytes = 256 << 20;  // a prompt of ten million tokens is a quarter of it
+constexpr int kMostBatchBytes = 1 << 30;  // a prompt of ten million tokens is a twentieth of it
 
 grpc::Status ToGrpc(const absl::Status& status) {
   return {static_cast<grpc::StatusCode>(status.code()), std::string(status.message())};
@@ -23,23 +23,31 @@ absl::Status FromGrpc(const grpc::Status& status) {
   return {static_cast<absl::StatusCode>(status.error_code()), status.error_message()};
 }
 
-// What waits to be sent while a message is on its way. Not thread-safe.
-template <typename Message>
+// What waits to be sent while a batch is on its way. Not thread-safe.
+template <typename Batch>
 class Outbox {
  public:
-  // The message to be sent now, if one is.
-  const Message* Push(Message message) {
-    queue_.push_back(std::move(message));
-    return queue_.size() == 1 ? &queue_.front() : nullptr;
+  // The batch to be sent now, if one is.
+  template <typename Message>
+  const Batch* Push(Message message) {
+    *waiting_.add_messages() = std::move(message);
+    return sending_ ? nullptr : Next();
   }
-  const Message* Sent() {
-    queue_.pop_front();
-    return queue_.empty() ? nullptr : &queue_.front();
+  const Batch* Sent() {
+    sending_ = false;
+    return waiting_.messages().empty() ? nullptr : Next();
   }
-  bool sending() const { return !queue_.empty(); }
+  bool sending() const { return sending_; }
 
  private:
-  std::deque<Message> queue_;  // the first is on its way
+  const Batch* Next() {
+    sending_ = true;
+    current_ = std::exchange(waiting_, {});
+    return &current_;
+  }
+
+  Batch waiting_, current_;
+  bool sending_ = false;
 };
 
 std::shared_ptr<grpc::ServerCredentials> ServerCredentials(const ControlTls& tls) {
@@ -82,7 +90,7 @@ class Census {
   int count_ = 0;
 };
 
-class ServerStream final : public grpc::ServerBidiReactor<control::FromGroup, control::ToGroup>,
+class ServerStream final : public grpc::ServerBidiReactor<control::FromGroupBatch, control::ToGroupBatch>,
                            public ToGroupStream,
                            public std::enable_shared_from_this<ServerStream> {
  public:
@@ -100,7 +108,7 @@ class ServerStream final : public grpc::ServerBidiReactor<control::FromGroup, co
   void Send(control::ToGroup message) override {
     const std::lock_guard lock(mutex_);
     if (ended_) return;
-    if (const control::ToGroup* first = outbox_.Push(std::move(message))) StartWrite(first);
+    if (const control::ToGroupBatch* first = outbox_.Push(std::move(message))) StartWrite(first);
   }
   void Close(const absl::Status& why) override {
     const std::lock_guard lock(mutex_);
@@ -110,7 +118,8 @@ class ServerStream final : public grpc::ServerBidiReactor<control::FromGroup, co
 
   void OnReadDone(bool ok) override {
     if (ok) {
-      handler_->OnMessage(std::exchange(incoming_, {}));
+      for (control::FromGroup& message : *incoming_.mutable_messages())
+        handler_->OnMessage(std::move(message));
       const std::lock_guard lock(mutex_);
       if (!ended_) StartRead(&incoming_);
     } else {
@@ -119,7 +128,7 @@ class ServerStream final : public grpc::ServerBidiReactor<control::FromGroup, co
   }
   void OnWriteDone(bool ok) override {
     const std::lock_guard lock(mutex_);
-    const control::ToGroup* next = outbox_.Sent();
+    const control::ToGroupBatch* next = outbox_.Sent();
     if (ended_) {
       if (!finished_) Finish(ToGrpc(why_));
       finished_ = true;
@@ -156,10 +165,10 @@ class ServerStream final : public grpc::ServerBidiReactor<control::FromGroup, co
   const std::string peer_;
   std::shared_ptr<ServerStream> self_;
   std::shared_ptr<FromGroupHandler> handler_;
-  control::FromGroup incoming_;
+  control::FromGroupBatch incoming_;
 
   std::mutex mutex_;  // of the following
-  Outbox<control::ToGroup> outbox_;
+  Outbox<control::ToGroupBatch> outbox_;
   bool ended_ = false, finished_ = false;
   absl::Status why_;
 };
@@ -168,7 +177,7 @@ class Service final : public control::Coordinator::CallbackService {
  public:
   explicit Service(AcceptStream accept) : accept_(std::move(accept)) {}
 
-  grpc::ServerBidiReactor<control::FromGroup, control::ToGroup>* Join(
+  grpc::ServerBidiReactor<control::FromGroupBatch, control::ToGroupBatch>* Join(
       grpc::CallbackServerContext* context) override {
     auto stream = std::make_shared<ServerStream>(context, census_);
     stream->Begin(accept_(stream));
@@ -195,7 +204,7 @@ class Server final : public ControlServer {
     grpc::ServerBuilder builder;
     builder.AddListeningPort(address, ServerCredentials(tls), &port_);
     builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
-    builder.SetMaxReceiveMessageSize(kMostMessageBytes);
+    builder.SetMaxReceiveMessageSize(kMostBatchBytes);
     builder.RegisterService(&service_);
     server_ = builder.BuildAndStart();
     if (server_ != nullptr && port_ != 0) return absl::OkStatus();
@@ -211,13 +220,13 @@ class Server final : public ControlServer {
   std::unique_ptr<grpc::Server> server_;
 };
 
-class ClientStream final : public grpc::ClientBidiReactor<control::FromGroup, control::ToGroup>,
+class ClientStream final : public grpc::ClientBidiReactor<control::FromGroupBatch, control::ToGroupBatch>,
                            public FromGroupStream,
                            public std::enable_shared_from_this<ClientStream> {
  public:
   ClientStream(const std::string& address, const ControlTls& tls) : address_(address) {
     grpc::ChannelArguments arguments;
-    arguments.SetMaxReceiveMessageSize(kMostMessageBytes);
+    arguments.SetMaxReceiveMessageSize(kMostBatchBytes);
     arguments.SetInt(GRPC_ARG_ENABLE_RETRIES, 0);
     // Streams that follow one another shall not share a connection that may be broken.
     arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
@@ -236,7 +245,7 @@ class ClientStream final : public grpc::ClientBidiReactor<control::FromGroup, co
   void Send(control::FromGroup message) override {
     const std::lock_guard lock(mutex_);
     if (ended_) return;
-    if (const control::FromGroup* first = outbox_.Push(std::move(message))) StartWrite(first);
+    if (const control::FromGroupBatch* first = outbox_.Push(std::move(message))) StartWrite(first);
   }
   void Close(const absl::Status& why) override {
     const std::lock_guard lock(mutex_);
@@ -245,7 +254,9 @@ class ClientStream final : public grpc::ClientBidiReactor<control::FromGroup, co
   std::string peer() const override { return address_; }
 
   void OnReadDone(bool ok) override {
-    if (ok) handler_->OnMessage(std::exchange(incoming_, {}));
+    if (ok) {
+      for (control::ToGroup& message : *incoming_.mutable_messages()) handler_->OnMessage(std::move(message));
+    }
     const std::lock_guard lock(mutex_);
     if (ok) {
       StartRead(&incoming_);  // until the peer ends, also while this side waits for that
@@ -256,7 +267,7 @@ class ClientStream final : public grpc::ClientBidiReactor<control::FromGroup, co
   }
   void OnWriteDone(bool ok) override {
     const std::lock_guard lock(mutex_);
-    const control::FromGroup* next = outbox_.Sent();
+    const control::FromGroupBatch* next = outbox_.Sent();
     if (!ok || !held_) return;
     if (next != nullptr) {
       StartWrite(next);
@@ -294,15 +305,28 @@ class ClientStream final : public grpc::ClientBidiReactor<control::FromGroup, co
   grpc::ClientContext context_;
   std::shared_ptr<ClientStream> self_;
   std::shared_ptr<ToGroupHandler> handler_;
-  control::ToGroup incoming_;
+  control::ToGroupBatch incoming_;
 
   std::mutex mutex_;  // of the following
-  Outbox<control::FromGroup> outbox_;
+  Outbox<control::FromGroupBatch> outbox_;
   bool ended_ = false, held_ = true;
   absl::Status why_;
 };
 
+// The process's, as gRPC's own.
+std::function<void(const std::string&)>& ErrorLog() {
+  static auto* log = new std::function<void(const std::string&)>;
+  return *log;
+}
+
 }  // namespace
+
+void LogControlErrors(std::function<void(const std::string& text)> log) {
+  ErrorLog() = std::move(log);
+  gpr_set_log_function([](gpr_log_func_args* args) {
+    if (args->severity == GPR_LOG_SEVERITY_ERROR) ErrorLog()(args->message);
+  });
+}
 
 absl::StatusOr<std::unique_ptr<ControlServer>> ListenForGroups(const std::string& address,
                                                                const ControlTls& tls, AcceptStream accept) {

@@ -26,6 +26,10 @@ struct ControlTls {
   bool enabled() const { return !ca.empty(); }
 };
 
+// From now on `log` is told what goes wrong below the streams, such as a peer that has not the right
+// certificate; before, it goes to stderr. Called on any thread.
+void LogControlErrors(std::function<void(const std::string& text)> log);
+
 template <typename Message>
 class StreamHandler {
  public:

@@ -1,8 +1,13 @@
 #include "launcher/control_options.h"
 
+#include <map>
+#include <mutex>
 #include <vector>
 
+#include <spdlog/spdlog.h>
+
 #include "absl/strings/str_cat.h"
+#include "comm/clock.h"
 #include "kernels/status_macros.h"
 #include "launcher/exit_status.h"
 #include "launcher/http_front.h"
@@ -10,6 +15,11 @@
 #include "launcher/text_files.h"
 
 namespace longspan {
+namespace {
+
+constexpr std::chrono::minutes kRepeatAfter{1};
+
+}  // namespace
 
 void AddControlFiles(CLI::App& app, ControlFiles* files) {
   const std::vector<CLI::Option*> added = {
@@ -34,6 +44,18 @@ absl::Status CheckControlFiles(const ControlFiles& files, const std::string& hos
                                  " would trust everybody on the way: give --grpc-ca, --grpc-cert and "
                                  "--grpc-key (launcher/make-certs makes some), or --insecure where the "
                                  "network is trusted"));
+}
+
+void LogControlErrors() {
+  static std::mutex mutex;
+  static auto* logged = new std::map<std::string, Clock::Time>;  // under the mutex
+  LogControlErrors([](const std::string& text) {
+    const std::lock_guard lock(mutex);
+    const Clock::Time now = SteadyClock().Now();
+    std::erase_if(*logged, [now](const auto& entry) { return now - entry.second > kRepeatAfter; });
+    if (!logged->emplace(text, now).second) return;
+    spdlog::warn("a connection between coordinator and groups is not let in: {}", text);
+  });
 }
 
 absl::StatusOr<ControlTls> ReadControlTls(const ControlFiles& files) {

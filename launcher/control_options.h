@@ -22,6 +22,9 @@ void AddControlFiles(CLI::App& app, ControlFiles* files);
 // UsageError when some are missing, or a public address would go without.
 absl::Status CheckControlFiles(const ControlFiles& files, const std::string& host, bool insecure);
 
+// Has what goes wrong below the control channel logged, the same text once a minute.
+void LogControlErrors();
+
 // Errors name the file.
 absl::StatusOr<ControlTls> ReadControlTls(const ControlFiles& files);
 

@@ -89,9 +89,11 @@ class CoordinatorCommand final : public Command {
     CoordinatorOptions options = CoordinatorOptionsFor(source->config(), model_);
     options.dispatcher.max_waiting = http_.max_queue;
     options.identity = IdentityOf(*source, texts);
+    options.eos_token_ids = texts.eos_token_ids;
     Coordinator coordinator(std::move(options), clock);
     LONGSPAN_ASSIGN_OR_RETURN(std::unique_ptr<ApiServer> server, ListenForHttp(&http_, model_.model, clock));
 
+    LogControlErrors();
     GroupServerOptions groups;
     groups.address = absl::StrCat(grpc_host_, ":", grpc_port_);
     LONGSPAN_ASSIGN_OR_RETURN(groups.tls, ReadControlTls(control_files_));

@@ -85,6 +85,7 @@ absl::StatusOr<int> WorkerProgram::Drive(const ModelSource& source, Group& group
     agent.description.name =
         absl::StrCat(std::string(Name(agent.description.role)), "@", agent.description.hosts.front());
   }
+  LogControlErrors();
   spdlog::info("ready after {:.1f} s of loading, joining the coordinator at {}", load_s,
                options_.coordinator);
   {
@@ -95,7 +96,7 @@ absl::StatusOr<int> WorkerProgram::Drive(const ModelSource& source, Group& group
   const absl::Status ended = serving->Run([&] { Tick(*serving); });
   {
     const std::lock_guard lock(mutex_);
-    agent_->Leave(ended.ok() ? absl::CancelledError("the group ends") : ended);
+    agent_->Leave(ended);
     agent_.reset();
   }
   LONGSPAN_RETURN_IF_ERROR(ended);

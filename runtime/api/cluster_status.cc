@@ -48,6 +48,7 @@ ordered_json GroupJson(const GroupView& group, const EngineSnapshot& engine) {
       {"tp", group.description.tp},
       {"kvp", group.description.geometry.kvp},
       {"max_sequences", group.description.max_sequences},
+      {"running", group.running},
       {"steps", engine.steps},
       {"prefilling", engine.prefilling},
       {"decoding", engine.decoding},

@@ -55,7 +55,20 @@ class Coordinator::Flow {
     const std::lock_guard lock(mutex_);
     if (run != run_) return false;
     generated_.push_back(token.id);
-    return listener_->OnToken(token);
+    stopped_ = !listener_->OnToken(token);
+    return !stopped_;
+  }
+  // What it has come to by its tokens, should its group have had no time to say so.
+  std::optional<FinishReason> Outcome(std::span<const int32_t> eos_token_ids) const {
+    const std::lock_guard lock(mutex_);
+    if (stopped_) return FinishReason::kStop;
+    if (generated_.empty()) return std::nullopt;
+    const bool eos_ends = !request_.ignore_eos || !request_.grammar.empty();
+    const bool is_eos =
+        std::find(eos_token_ids.begin(), eos_token_ids.end(), generated_.back()) != eos_token_ids.end();
+    if (is_eos && eos_ends) return FinishReason::kStop;
+    if (static_cast<int64_t>(generated_.size()) >= *request_.max_tokens) return FinishReason::kLength;
+    return std::nullopt;
   }
   // Whether it was listening to `run`, which has ended.
   bool Leave(const Run* run) {
@@ -86,7 +99,7 @@ class Coordinator::Flow {
   const Run* run_ = nullptr;
   std::vector<int32_t> generated_;
   int64_t prompt_logprobs_ = 0;
-  bool started_ = false, ended_ = false;
+  bool started_ = false, stopped_ = false, ended_ = false;
 };
 
 class Coordinator::Run final : public ResponseListener {
@@ -218,6 +231,15 @@ void Coordinator::ForgetRun(TicketId ticket) {
   places_.erase(it);
 }
 
+bool Coordinator::EndIfDone(TicketId ticket, std::vector<FlowEnd>* ends) {
+  const std::shared_ptr<Flow>& flow = flows_.at(ticket);
+  const std::optional<FinishReason> outcome = flow->Outcome(options_.eos_token_ids);
+  if (!outcome) return false;
+  dispatcher_.End(ticket, flow->output_tokens());
+  ends->push_back([flow = TakeFlow(ticket), reason = *outcome] { flow->Finish(reason); });
+  return true;
+}
+
 void Coordinator::StartRun(const Decision& decision) {
   Group& group = groups_.at(decision.group);
   const std::shared_ptr<Flow>& flow = flows_.at(decision.ticket);
@@ -240,7 +262,7 @@ void Coordinator::Decide(std::vector<FlowEnd>* ends) {
                   decision.group, decision.shift, decision.reason);
     switch (decision.kind) {
       case Decision::Kind::kStart:
-        StartRun(decision);
+        if (!EndIfDone(decision.ticket, ends)) StartRun(decision);
         break;
       case Decision::Kind::kPreempt:
         ++past_.preemptions_total;
@@ -275,7 +297,7 @@ void Coordinator::OnRunEnd(const Run& run, std::optional<FinishReason> reason, c
     if (goes_on) {
       spdlog::warn("group {} does not go on with request {}, which waits again: {}", run.group(), ticket,
                    reason ? "it has cancelled it" : std::string(error.message()));
-      dispatcher_.Refused(ticket, clock_.Now());
+      if (!EndIfDone(ticket, &ends)) dispatcher_.Refused(ticket, clock_.Now());
     } else {
       dispatcher_.End(ticket, is_own_end ? std::optional(flow.output_tokens()) : std::nullopt);
       ends.push_back([flow = std::move(flows_.extract(ticket).mapped()), reason, error] {
@@ -293,6 +315,7 @@ absl::StatusOr<GroupId> Coordinator::AddGroup(GroupDescription description, cons
   {
     const std::lock_guard lock(mutex_);
     GroupIdentity identity = identity_;
+    if (identity.protocol == 0) identity.protocol = description.identity.protocol;
     for (std::string GroupIdentity::*field :
          {&GroupIdentity::model, &GroupIdentity::tokenizer, &GroupIdentity::numerics}) {
       if (identity.*field == "") identity.*field = description.identity.*field;
@@ -337,26 +360,35 @@ void Coordinator::DrainGroup(GroupId id) {
   if (groups_.contains(id)) dispatcher_.DrainGroup(id);
 }
 
-void Coordinator::LoseGroup(GroupId id, const absl::Status& why) {
+void Coordinator::RemoveGroup(GroupId id, const absl::Status& why) {
   std::vector<FlowEnd> ends;
   std::shared_ptr<GroupLink> link;  // ends without the mutex
   {
     const std::lock_guard lock(mutex_);
     const auto it = groups_.find(id);
     if (it == groups_.end()) return;
-    for (const auto& [run, ticket] : it->second.runs) {
+    std::erase_if(it->second.runs, [&](const auto& entry) {
+      const TicketId ticket = entry.second;
       flows_.at(ticket)->Halt();
-      past_.recomputed_after_loss_total += ComputedTokens(ticket);
+      const int64_t computed_tokens = ComputedTokens(ticket);
       places_.erase(ticket);
+      if (EndIfDone(ticket, &ends)) return true;
+      past_.recomputed_after_loss_total += computed_tokens;
+      return false;
+    });
+    const std::string& name = it->second.description.name;
+    const std::string moved = absl::StrCat(it->second.runs.size(), " requests, which go on elsewhere");
+    if (why.ok()) {
+      spdlog::info("group {} ({}) has left{}", id, name, it->second.runs.empty() ? "" : " with " + moved);
+    } else {
+      spdlog::warn("group {} ({}) is lost with {}: {}", id, name, moved, std::string(why.message()));
+      ++past_.groups_lost_total;
+      lost_names_.insert(name);
     }
-    ++past_.groups_lost_total;
-    lost_names_.insert(it->second.description.name);
     if (it->second.told != nullptr) {
       past_.totals += it->second.told->engine;
       past_.comm += it->second.told->comm;
     }
-    spdlog::warn("group {} ({}) is lost with {} requests, which go on elsewhere: {}", id,
-                 it->second.description.name, dispatcher_.group(id).running, std::string(why.message()));
     dispatcher_.RemoveGroup(id, clock_.Now());
     link = std::move(it->second.link);
     groups_.erase(it);

@@ -37,7 +37,8 @@ struct CoordinatorOptions {
   RequestLimits limits;  // but for store_tokens, which groups decide
   // What groups must have; of empty fields, what the first group has.
   GroupIdentity identity;
-  uint64_t seed = 0;  // a request that brings no seed is given DeriveSeed(seed, its ticket)
+  std::vector<int32_t> eos_token_ids;  // as the groups know them
+  uint64_t seed = 0;                   // a request that brings no seed is given DeriveSeed(seed, its ticket)
 };
 
 // A group as everybody may look at it.
@@ -95,15 +96,15 @@ class Coordinator {
   // --- for groups
 
   // Takes a group in, unless its identity is another: FailedPrecondition names the field. `make_link` is told
-  // its number, and must not call back. The link is used until LoseGroup returns.
+  // its number, and must not call back. The link is used until RemoveGroup returns.
   using MakeLink = std::function<std::shared_ptr<GroupLink>(GroupId group)>;
   absl::StatusOr<GroupId> AddGroup(GroupDescription description, const MakeLink& make_link);
   void SetStatus(GroupId group, GroupStatus status);
   // It gets no new requests.
   void DrainGroup(GroupId group);
-  // Its requests go on elsewhere. Unknown groups are ignored. Listeners hear nothing more of the group once
-  // this returns.
-  void LoseGroup(GroupId group, const absl::Status& why);
+  // It is lost, or, where `why` is OK, has left in order: what it was asked for goes on elsewhere. Unknown
+  // groups are ignored. Listeners hear nothing more of the group once this returns.
+  void RemoveGroup(GroupId group, const absl::Status& why);
 
   // --- for who runs it
 
@@ -131,6 +132,8 @@ class Coordinator {
   // With the mutex held; what listeners hear of it is appended to `ends`, to be called without.
   void Decide(std::vector<FlowEnd>* ends);
   void CancelLocked(TicketId ticket, std::vector<FlowEnd>* ends);
+  // Of a ticket that listens to no group.
+  bool EndIfDone(TicketId ticket, std::vector<FlowEnd>* ends);
   void StartRun(const Decision& decision);
   // Of a ticket that runs somewhere or not: listens to its group no longer, and tells it when it can be told.
   void HaltRun(TicketId ticket);

@@ -58,9 +58,7 @@ class GroupServer::Member final : public FromGroupHandler,
       stream_->Close(status);
     }
   }
-  void OnClose(const absl::Status& why) override {
-    Leave(why.ok() ? absl::UnavailableError("it has left") : why);
-  }
+  void OnClose(const absl::Status& why) override { Leave(why); }
 
   // Called some times within the heartbeat's timeout.
   void Look(Clock::Time now) {
@@ -170,7 +168,7 @@ class GroupServer::Member final : public FromGroupHandler,
       left_ = true;
       listeners_.clear();
     }
-    if (group_ != 0) server_.coordinator_.LoseGroup(group_, why);  // once
+    if (group_ != 0) server_.coordinator_.RemoveGroup(group_, why);  // once
   }
 
   std::shared_ptr<ResponseListener> ListenerOf(RunId run) {

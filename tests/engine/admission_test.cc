@@ -11,38 +11,36 @@ namespace {
 
 using std::chrono::seconds;
 
-std::unique_ptr<BlockManager> TwoRanks(int64_t pages) {
-  return *BlockManager::Create({.block_size = 4, .kvp = 2, .groups = {{}}, .pages_per_rank = {pages, pages}});
+Reservations TwoRanks(int64_t pages) {
+  return Reservations({.block_size = 4, .kvp = 2, .groups = {{}}, .pages_per_rank = {pages, pages}});
 }
 
 TEST(AdmissionTest, NeedsASlotAndTheWholeDemand) {
-  const auto blocks = TwoRanks(2);
-  EXPECT_EQ(Admit({12, 4}, *blocks, 1), 0);
-  EXPECT_EQ(Admit({12, 4}, *blocks, 0), std::nullopt);
-  EXPECT_EQ(Admit({17, 4}, *blocks, 1), std::nullopt);
-  BlockTable table = blocks->Reserve({12, 4}, 0);  // two blocks on rank 0, one on rank 1
-  EXPECT_EQ(Admit({5, 4}, *blocks, 1), std::nullopt);
-  EXPECT_EQ(Admit({4, 4}, *blocks, 1), 1);
-  blocks->Free(table);
+  Reservations store = TwoRanks(2);
+  EXPECT_EQ(Admit({12, 4}, store, 1), 0);
+  EXPECT_EQ(Admit({12, 4}, store, 0), std::nullopt);
+  EXPECT_EQ(Admit({17, 4}, store, 1), std::nullopt);
+  store.Reserve({12, 4}, 0);  // two blocks on rank 0, one on rank 1
+  EXPECT_EQ(Admit({5, 4}, store, 1), std::nullopt);
+  EXPECT_EQ(Admit({4, 4}, store, 1), 1);
 }
 
 TEST(AdmissionTest, VictimsAreTheLeastThatMakeRoom) {
-  const auto blocks = TwoRanks(5);
-  std::vector<BlockTable> tables;
-  for (const int64_t total : {8, 16, 16}) tables.push_back(blocks->Reserve({total, 4}, 0));  // 1, 2, 2 a rank
+  Reservations store = TwoRanks(5);
+  std::vector<std::vector<int64_t>> pages;
+  for (const int64_t total : {8, 16, 16}) pages.push_back(store.Reserve({total, 4}, 0));  // 1, 2, 2 a rank
   const std::vector<VictimView> running = {
-      {0, 5, tables[0].reserved()}, {0, 9, tables[1].reserved()}, {1, 1, tables[2].reserved()}};
-  EXPECT_EQ(Admit({16, 4}, *blocks, 1), std::nullopt);
+      {0, 5, pages[0]}, {0, 9, pages[1]}, {1, 1, pages[2]}};
+  EXPECT_EQ(Admit({16, 4}, store, 1), std::nullopt);
   // The first in line would not do, and need not go when the next one does.
-  EXPECT_EQ(ChooseVictims(1, {16, 4}, *blocks, 1, running), (std::vector<size_t>{1}));
-  EXPECT_EQ(ChooseVictims(2, {32, 4}, *blocks, 1, running), (std::vector<size_t>{1, 2}));
-  EXPECT_EQ(ChooseVictims(2, {40, 4}, *blocks, 1, running), (std::vector<size_t>{0, 1, 2}));
+  EXPECT_EQ(ChooseVictims(1, {16, 4}, store, 1, running), (std::vector<size_t>{1}));
+  EXPECT_EQ(ChooseVictims(2, {32, 4}, store, 1, running), (std::vector<size_t>{1, 2}));
+  EXPECT_EQ(ChooseVictims(2, {40, 4}, store, 1, running), (std::vector<size_t>{0, 1, 2}));
   // A slot alone: whoever loses least.
-  EXPECT_EQ(ChooseVictims(2, {4, 4}, *blocks, 0, running), (std::vector<size_t>{0}));
+  EXPECT_EQ(ChooseVictims(2, {4, 4}, store, 0, running), (std::vector<size_t>{0}));
   // Equals are left alone.
-  EXPECT_TRUE(ChooseVictims(0, {16, 4}, *blocks, 1, running).empty());
-  EXPECT_TRUE(ChooseVictims(1, {32, 4}, *blocks, 1, running).empty());
-  for (BlockTable& table : tables) blocks->Free(table);
+  EXPECT_TRUE(ChooseVictims(0, {16, 4}, store, 1, running).empty());
+  EXPECT_TRUE(ChooseVictims(1, {32, 4}, store, 1, running).empty());
 }
 
 TEST(AdmissionTest, WaitingAndPreemptionRaiseThePriority) {

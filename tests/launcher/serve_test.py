@@ -7,7 +7,6 @@ import hashlib
 import http.client
 import json
 import os
-import re
 import signal
 import socket
 import ssl
@@ -18,131 +17,15 @@ import threading
 import time
 import unittest
 
-TESTS = os.path.realpath(os.path.join(os.path.dirname(__file__), ".."))
-MODEL = os.path.join(TESTS, "goldens/llama3-gqa")
-MPIRUN = os.path.join(TESTS, "../launcher/local-mpirun")
-ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("LONGSPAN_")}
+from server import ENVIRONMENT, MODEL, Server, ranks_of
+
 longspan = ""
-
-
-class Server:
-    """A server of its own, on a free port."""
-
-    def __init__(self, *arguments, ranks=1, tls=None):
-        command = [longspan, "serve", "--model", MODEL, "--port", "0", "--kv-bytes", "16M", *arguments]
-        if ranks > 1:
-            command = [MPIRUN, "-n", str(ranks), *command, "--threads", "1"]
-        self.tls = tls
-        self.log = tempfile.TemporaryFile("w+")
-        self.process = subprocess.Popen(command, stderr=self.log, stdout=subprocess.DEVNULL, env=ENVIRONMENT)
-        try:
-            self.port = int(self.wait_for_log(r"listening on \w+://[^:]+:(\d+)"))
-            self.wait_for_log(r"(ready) after")
-        except BaseException:
-            self.process.kill()
-            raise
-
-    def log_text(self):
-        self.log.seek(0)
-        return self.log.read()
-
-    def wait_for_log(self, pattern, seconds=30):
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            if found := re.search(pattern, self.log_text()):
-                return found.group(1)
-            if self.process.poll() is not None:
-                break
-            time.sleep(0.02)
-        raise AssertionError(f"no {pattern!r} in the log:\n{self.log_text()}")
-
-    def connect(self):
-        if self.tls:
-            return http.client.HTTPSConnection("localhost", self.port, timeout=30, context=self.tls)
-        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
-
-    def ask(self, method, path, body=None, headers=None):
-        """Status, headers in lower case, and the body, parsed where it is JSON."""
-        with contextlib.closing(self.connect()) as connection:
-            connection.request(method, path, body if isinstance(body, (bytes, type(None))) else json.dumps(body), headers or {})
-            response = connection.getresponse()
-            content = response.read()
-            kind = response.headers.get("content-type", "")
-            return (response.status, {name.lower(): value for name, value in response.getheaders()},
-                    json.loads(content) if kind.startswith("application/json") else content.decode())
-
-    def complete(self, prompt, **fields):
-        status, _, body = self.ask("POST", "/v1/completions", {"prompt": prompt, **fields})
-        assert status == 200, body
-        return body
-
-    def events(self, path, body):
-        """The events of a streamed answer."""
-        with contextlib.closing(self.connect()) as connection:
-            connection.request("POST", path, json.dumps({**body, "stream": True}))
-            response = connection.getresponse()
-            assert response.status == 200, response.read()
-            assert response.headers["content-type"].startswith("text/event-stream")
-            text = response.read().decode()
-        events = [line.removeprefix("data: ") for line in text.split("\n\n") if line]
-        assert events[-1] == "[DONE]", events
-        return [json.loads(event) for event in events[:-1]]
-
-    def raw(self, text):
-        """What the server answers to these bytes before it closes the connection."""
-        with socket.create_connection(("127.0.0.1", self.port), timeout=30) as client:
-            client.sendall(text)
-            answer = b""
-            with contextlib.suppress(ConnectionResetError):
-                while part := client.recv(65536):
-                    answer += part
-            return answer
-
-    def metric(self, name):
-        _, _, text = self.ask("GET", "/metrics")
-        return sum(float(line.split()[-1]) for line in text.splitlines() if re.match(re.escape(name) + r"[{ ]", line))
-
-    def wait_for(self, condition, what, seconds=20):
-        end = time.monotonic() + seconds
-        while not condition():
-            assert time.monotonic() < end, f"waited in vain for {what}\n{self.log_text()}"
-            time.sleep(0.02)
-
-    def blocks_in_use(self):
-        _, _, cluster = self.ask("GET", "/v1/cluster")
-        return sum(rank["in_use"] + rank["reserved"] for rank in cluster["ranks"])
-
-    def end(self, number=signal.SIGTERM, seconds=30):
-        self.process.send_signal(number)
-        status = self.process.wait(seconds)
-        self.log_at_end = self.log_text()
-        self.log.close()
-        return status
-
-
-def ranks_of(process_id):
-    """The processes of an MPI job by their rank; all descend from this process."""
-    parents, ranks = {}, {}
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        with contextlib.suppress(OSError), open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
-            parents[int(pid)] = int(file.read().rpartition(")")[2].split()[1])
-    for pid in parents:
-        ancestor = pid
-        while ancestor in parents and ancestor != process_id:
-            ancestor = parents[ancestor]
-        if ancestor != process_id:
-            continue
-        with contextlib.suppress(OSError), open(f"/proc/{pid}/environ", "rb") as file:
-            for entry in file.read().split(b"\0"):
-                if entry.startswith(b"OMPI_COMM_WORLD_RANK="):
-                    ranks[int(entry.split(b"=")[1])] = pid
-    return ranks
 
 
 class OneServer(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.server = Server("--max-sequences", "8")
+        cls.server = Server(longspan, "--max-sequences", "8")
 
     @classmethod
     def tearDownClass(cls):
@@ -323,7 +206,7 @@ class OneServer(unittest.TestCase):
 
 class OtherServers(unittest.TestCase):
     def test_draining_lets_open_requests_end(self):
-        server = Server()
+        server = Server(longspan)
         result = {}
 
         def run():
@@ -344,7 +227,7 @@ class OtherServers(unittest.TestCase):
         server.log.close()
 
     def test_draining_is_bounded(self):
-        server = Server("--drain-timeout", "200ms")
+        server = Server(longspan, "--drain-timeout", "200ms")
         answers = []
         thread = threading.Thread(target=lambda: answers.append(server.ask(
             "POST", "/v1/completions", {"prompt": "x", "max_tokens": 4000, "ignore_eos": True})))
@@ -355,7 +238,7 @@ class OtherServers(unittest.TestCase):
         self.assertEqual(answers[0][0], 503, answers)
 
     def test_full_queue(self):
-        server = Server("--max-sequences", "1", "--max-queue", "2")
+        server = Server(longspan, "--max-sequences", "1", "--max-queue", "2")
         answers = []
         lock = threading.Lock()
 
@@ -380,7 +263,7 @@ class OtherServers(unittest.TestCase):
         with tempfile.NamedTemporaryFile("w") as keys:
             keys.write(f"# clients\n{hashlib.sha256(b'secret').hexdigest()}  first client\n")
             keys.flush()
-            server = Server("--api-key-file", keys.name)
+            server = Server(longspan, "--api-key-file", keys.name)
         for authorization, status in ((None, 401), ("Bearer wrong", 401), ("secret", 401), ("Bearer secret", 200)):
             headers = {"authorization": authorization} if authorization else {}
             self.assertEqual(server.ask("GET", "/v1/models", headers=headers)[0], status, authorization)
@@ -394,17 +277,17 @@ class OtherServers(unittest.TestCase):
                             "-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"],
                            check=True, capture_output=True)
             context = ssl.create_default_context(cafile=certificate)
-            server = Server("--tls-cert", certificate, "--tls-key", key, tls=context)
+            server = Server(longspan, "--tls-cert", certificate, "--tls-key", key, tls=context)
             self.assertEqual(server.complete("a", max_tokens=3)["object"], "text_completion")
             events = server.events("/v1/completions", {"prompt": "a", "max_tokens": 5, "ignore_eos": True})
             self.assertEqual(events[-1]["choices"][0]["finish_reason"], "length")
             self.assertEqual(server.end(), 0)
 
     def test_two_ranks(self):
-        alone = Server()
+        alone = Server(longspan)
         expected = alone.complete("ranks", max_tokens=40, temperature=0.7, seed=5)["choices"]
         self.assertEqual(alone.end(), 0)
-        server = Server("--tp", "1", "--kvp", "2", ranks=2)
+        server = Server(longspan, "--tp", "1", "--kvp", "2", ranks=2)
         self.assertEqual(server.complete("ranks", max_tokens=40, temperature=0.7, seed=5)["choices"], expected)
         self.assertEqual(server.end(signal.SIGUSR1), 0)
 
@@ -414,7 +297,7 @@ class OtherServers(unittest.TestCase):
                 self.lose_rank(number)
 
     def lose_rank(self, number):
-        server = Server("--tp", "1", "--kvp", "2", ranks=2)
+        server = Server(longspan, "--tp", "1", "--kvp", "2", ranks=2)
         ranks = ranks_of(server.process.pid)
         answers = []
 
@@ -446,7 +329,7 @@ class OtherServers(unittest.TestCase):
         server.log.close()
 
     def test_json_log(self):
-        server = Server("--log-format", "json")
+        server = Server(longspan, "--log-format", "json")
         server.ask("POST", "/v1/completions", {"prompt": "a", "max_tokens": 2, "ignore_eos": True}, {"x-request-id": "logged"})
         server.wait_for_log('("request":"logged")')
         self.assertEqual(server.end(), 0)

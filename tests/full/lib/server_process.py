@@ -81,7 +81,8 @@ class Server:
 
     def pages(self):
         """KV pages that requests hold or may still take."""
-        return sum(rank["in_use"] + rank["reserved"] for rank in self.ask("GET", "/v1/cluster")[1]["ranks"])
+        groups = self.ask("GET", "/v1/cluster")[1]["groups"]
+        return sum(rank["in_use"] + rank["reserved"] for group in groups for rank in group["ranks"])
 
     def wait_for(self, condition, what, seconds=60):
         end = time.monotonic() + seconds
