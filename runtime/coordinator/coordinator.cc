@@ -40,6 +40,11 @@ class Coordinator::Flow {
     const std::lock_guard lock(mutex_);
     run_ = nullptr;
   }
+  // KV that the group it has listened to must hold by now: of the last token there is none yet.
+  int64_t computed_tokens() const {
+    const std::lock_guard lock(mutex_);
+    return generated_.empty() ? 0 : FirstLogits();
+  }
   int64_t output_tokens() const {
     const std::lock_guard lock(mutex_);
     return static_cast<int64_t>(generated_.size());
@@ -217,12 +222,13 @@ void Coordinator::HaltRun(TicketId ticket) {
 
 int64_t Coordinator::ComputedTokens(TicketId ticket) const {
   const RunPlace& place = places_.at(ticket);
+  int64_t tokens = flows_.at(ticket)->computed_tokens();
   const GroupStatus* told = groups_.at(place.group).told.get();
-  if (told == nullptr) return 0;
+  if (told == nullptr) return tokens;
   for (const SequenceSnapshot& sequence : told->engine.sequences) {
-    if (sequence.id == place.run) return sequence.computed_tokens;
+    if (sequence.id == place.run) tokens = std::max(tokens, sequence.computed_tokens);
   }
-  return 0;
+  return tokens;
 }
 
 void Coordinator::ForgetRun(TicketId ticket) {

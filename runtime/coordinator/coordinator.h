@@ -138,7 +138,7 @@ class Coordinator {
   // Of a ticket that runs somewhere or not: listens to its group no longer, and tells it when it can be told.
   void HaltRun(TicketId ticket);
   void ForgetRun(TicketId ticket);
-  // Of the KV that the run of a ticket holds, as its group told last.
+  // Of the KV that the run of a ticket holds, as far as is known.
   int64_t ComputedTokens(TicketId ticket) const;
   // Null when there is none.
   std::shared_ptr<Flow> TakeFlow(TicketId ticket);

@@ -123,6 +123,11 @@ class GroupAgent::Membership final : public ToGroupHandler, public std::enable_s
   void Leave(const absl::Status& why) {
     std::unique_lock lock(mutex_);
     if (stream_ == nullptr || closed_) return;
+    if (why.ok()) {
+      control::FromGroup message;
+      message.mutable_leave();
+      stream_->Send(std::move(message));
+    }
     stream_->Close(why);
     changed_.wait_for(lock, kLeaveWithin, [this] { return closed_; });
     if (!closed_) stream_->Close(absl::CancelledError("the group ends"));

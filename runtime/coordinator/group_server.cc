@@ -58,7 +58,9 @@ class GroupServer::Member final : public FromGroupHandler,
       stream_->Close(status);
     }
   }
-  void OnClose(const absl::Status& why) override { Leave(why); }
+  void OnClose(const absl::Status& why) override {
+    Leave(why.ok() ? absl::UnavailableError("the connection is broken") : why);
+  }
 
   // Called some times within the heartbeat's timeout.
   void Look(Clock::Time now) {
@@ -97,6 +99,9 @@ class GroupServer::Member final : public FromGroupHandler,
         spdlog::info("group {} ({}) drains: it gets no new requests", group_, name_);
         server_.coordinator_.DrainGroup(group_);
         SendDrained();
+        break;
+      case control::FromGroup::kLeave:
+        Leave(absl::OkStatus());
         break;
       default:
         break;  // of a later build

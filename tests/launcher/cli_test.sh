@@ -50,7 +50,7 @@ for command in generate serve logits tokenize inspect; do
 done
 expect 2 "$longspan" server
 says "unknown command 'server'"
-says "generate, serve, logits, tokenize, inspect"
+says "generate, serve, coordinator, worker, logits, tokenize, inspect"
 one_line_error
 expect 2 "$longspan" generat
 says "the nearest is generate"
