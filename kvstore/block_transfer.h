@@ -54,7 +54,7 @@ struct KvPlacement {
 struct HandoffOptions {
   KvShape shape;
   KvPlacement source, destination;
-  int64_t tokens = 0;  // of the prompt, all computed by the source in the end
+  int64_t tokens = 0;  // of the prompt, all of which the source computes
   // A transfer is as large as the layouts allow up to this many bytes, but at least one piece: what is sent
   // again after an error, and what a receiver must buffer.
   int64_t max_transfer_bytes = int64_t{1} << 20;

@@ -2,8 +2,9 @@
 // the payload (kv_pages.h), which a sender gathers from its pages.
 //
 // The header says all that decides whether these bytes are what a receiver waits for; its last field is the
-// XXH3-128 of all before it and of the payload. Integers are little-endian, without sign; hashes and
-// checksums are their low 64 bits, then their high ones.
+// XXH3-128 of all before it and of the payload. That finds what chance changes on the way; the holder of the
+// token is believed about what the KV of these tokens is. Integers are little-endian, without sign; hashes
+// and checksums are their low 64 bits, then their high ones.
 //
 //   offset  bytes
 //        0      4  magic, "LSKV"
@@ -38,12 +39,13 @@
 
 namespace longspan {
 
-// Names one attempt to hand off one request: 128 random bits, drawn once for it and never used again, and the
-// epoch in which it was admitted. Whoever does not know the token cannot bring KV into the request, and what
-// is late from an earlier attempt fits no later one.
+// 128 random bits, drawn for one attempt to hand off one request and never used again. Whoever does not know
+// them cannot bring KV into the request, and what is late from an earlier attempt fits no later one.
+using HandoffToken = std::array<std::byte, 16>;
+
 struct HandoffId {
-  std::array<std::byte, 16> token{};
-  uint64_t epoch = 0;
+  HandoffToken token{};
+  uint64_t epoch = 0;  // in which the attempt began
   bool operator==(const HandoffId&) const = default;
 };
 

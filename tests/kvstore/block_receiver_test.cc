@@ -223,14 +223,6 @@ TEST(BlockReceiverTest, DamagedStaleAndMisplacedMessagesNeverChangeAPage) {
   EXPECT_GT(damaged_messages, 5000);
 }
 
-// One rank to one rank, three blocks of which the last has one token.
-HandoffOptions SmallHandoff() {
-  HandoffOptions options;
-  options.shape = {.block_size = 4, .kv_heads = 2, .head_dim = 2, .groups = {{.layers = 2}}};
-  options.tokens = 9;
-  return options;
-}
-
 TEST(BlockReceiverTest, RejectionsNameTheFirstWrongField) {
   RandomValues random(1);
   HandoffWorld world(SmallHandoff(), random);

@@ -31,6 +31,14 @@ inline std::vector<RankGrid> Grids(int kv_heads) {
   return grids;
 }
 
+// One rank to one rank, three blocks of which the last has one token.
+inline HandoffOptions SmallHandoff() {
+  HandoffOptions options;
+  options.shape = {.block_size = 4, .kv_heads = 2, .head_dim = 2, .groups = {{.layers = 2}}};
+  options.tokens = 9;
+  return options;
+}
+
 inline int LayersPerPage(const KvShape& shape) {
   std::vector<int> counts;
   for (const KvShape::LayerGroup& group : shape.groups) counts.push_back(group.layers);
