@@ -28,10 +28,7 @@ std::optional<PieceRejection> BlockReceiver::Accept(std::span<const std::byte> h
   const std::lock_guard lock(mutex_);
   size_t index = 0;
   const std::optional<PieceRejection> rejection = Check(header, payload, &index);
-  if (rejection.has_value()) {
-    ++rejected_[static_cast<size_t>(*rejection)];
-    return rejection;
-  }
+  if (rejection.has_value()) return rejection;
   options_.store(expected_[index].pieces, payload);
   states_[index] = State::kStored;
   --num_missing_;
@@ -106,11 +103,6 @@ std::vector<BlockTransfer> BlockReceiver::TakeRefused() {
 void BlockReceiver::Close() {
   const std::lock_guard lock(mutex_);
   closed_ = true;
-}
-
-int64_t BlockReceiver::rejected(PieceRejection reason) const {
-  const std::lock_guard lock(mutex_);
-  return rejected_[static_cast<size_t>(reason)];
 }
 
 int64_t BlockReceiver::stored_bytes() const {

@@ -6,7 +6,6 @@
 // page, and the pieces that it claimed to bring stay missing. Threads: any; calls exclude each other.
 #pragma once
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -34,8 +33,6 @@ class BlockReceiver {
  public:
   BlockReceiver(HandoffPlan plan, BlockReceiverOptions options);
 
-  const HandoffId& handoff() const { return options_.handoff; }
-
   // Stores the payload, or says why not. Both buffers are the caller's again afterwards.
   std::optional<PieceRejection> Accept(std::span<const std::byte> header, std::span<const std::byte> payload);
 
@@ -50,8 +47,6 @@ class BlockReceiver {
   // way; from then on nothing is stored, and the pages are whose they are.
   void Close();
 
-  // Messages refused so far, and bytes stored.
-  int64_t rejected(PieceRejection reason) const;
   int64_t stored_bytes() const;
 
  private:
@@ -70,7 +65,6 @@ class BlockReceiver {
   std::vector<State> states_;  // [expected_]
   int64_t num_missing_ = 0;    // or refused
   int64_t stored_bytes_ = 0;
-  std::array<int64_t, kPieceRejections> rejected_{};
 };
 
 }  // namespace longspan
