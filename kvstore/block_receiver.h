@@ -33,7 +33,8 @@ class BlockReceiver {
  public:
   BlockReceiver(HandoffPlan plan, BlockReceiverOptions options);
 
-  // Stores the payload, or says why not. Both buffers are the caller's again afterwards.
+  // Stores the payload, or says why not. Neither buffer may change meanwhile, so not memory that a peer can
+  // write; both are the caller's again afterwards.
   std::optional<PieceRejection> Accept(std::span<const std::byte> header, std::span<const std::byte> payload);
 
   // Everything is stored.

@@ -103,12 +103,8 @@ std::vector<BlockTransfer> HandoffPlan::Sends(int source_rank, int64_t sent, int
 std::vector<BlockTransfer> HandoffPlan::Receives(int destination_rank) const {
   LONGSPAN_CHECK(destination_rank >= 0 && destination_rank < options_.destination.grid.ranks());
   const RankGrid& grid = options_.destination.grid;
-  int64_t first_visible = num_blocks();
-  for (int g = 0; g < std::ssize(options_.shape.groups); ++g) {
-    first_visible = std::min(first_visible, VisibleBlocks(g).begin);
-  }
   std::vector<BlockTransfer> transfers;
-  for (int64_t block = first_visible; block < num_blocks(); ++block) {
+  for (int64_t block = 0; block < num_blocks(); ++block) {
     if (BlockOwner(block, options_.destination.shift, grid.kvp) != grid.KvpRank(destination_rank)) continue;
     for (int g = 0; g < std::ssize(options_.shape.groups); ++g) {
       for (int tp = 0; tp < options_.source.grid.tp; ++tp) {

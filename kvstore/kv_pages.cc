@@ -8,7 +8,8 @@ namespace longspan {
 
 void ForEachRun(const KvPages& pages, const PieceRange& pieces, std::span<const int32_t> block_pages,
                 absl::FunctionRef<void(std::byte* address, size_t bytes)> function) {
-  const auto [heads, layers] = std::pair(pieces.heads, pieces.layers);
+  const HeadRange heads = pieces.heads;
+  const LayerRange layers = pieces.layers;
   LONGSPAN_CHECK(pages.heads.begin <= heads.begin && heads.begin < heads.end && heads.end <= pages.heads.end);
   LONGSPAN_CHECK(pages.heads.end - pages.heads.begin == pages.layout.kv_heads);
   LONGSPAN_CHECK(0 <= layers.begin && layers.begin < layers.end &&

@@ -1,5 +1,6 @@
 // What a peer may send as KV: a header, then a payload. The receiver waits for pieces of a small handoff
 // whose token and hashes are zero.
+#include <algorithm>
 #include <span>
 
 #include "kernels/check.h"

@@ -1,5 +1,7 @@
 #include "kvstore/block_inbox.h"
 
+#include <memory>
+
 #include "gtest/gtest.h"
 #include "tests/kvstore/handoff_world.h"
 
@@ -23,7 +25,8 @@ TEST(BlockInboxTest, MessagesReachTheirHandoffWhileItIsOpen) {
     const Delivery delivery = world.Send(world.plan.Receives(0)[index]);
     return inbox.Accept(delivery.header, delivery.payload);
   };
-  const auto to_first = open(first), to_second = open(second);
+  const auto to_first = open(first);
+  auto to_second = open(second);
   for (const size_t i : {0, 1, 2}) {
     EXPECT_EQ(deliver(second, i), std::nullopt);
     EXPECT_EQ(deliver(first, i), std::nullopt);
@@ -38,10 +41,14 @@ TEST(BlockInboxTest, MessagesReachTheirHandoffWhileItIsOpen) {
   const Delivery late = first.Send(first.plan.Receives(0)[0]);
   EXPECT_EQ(to_first->Accept(late.header, late.payload), PieceRejection::kToken);
   EXPECT_EQ(inbox.Accept({}, {}), PieceRejection::kHeader);
-  HandoffId stale = second.id;
+  const HandoffId second_id = second.id;
   --second.id.epoch;
   EXPECT_EQ(deliver(second, 0), PieceRejection::kEpoch);
-  inbox.Close(stale);
+  const std::weak_ptr<BlockReceiver> held = to_second;
+  to_second.reset();
+  EXPECT_FALSE(held.expired());
+  inbox.Close(second_id);
+  EXPECT_TRUE(held.expired());
 
   std::array<int64_t, kPieceRejections> rejected{};
   for (const auto reason : {PieceRejection::kDuplicate, PieceRejection::kToken, PieceRejection::kHeader,
