@@ -53,6 +53,15 @@ std::vector<BlockGrant> BlockManager::Extend(BlockTable& table, int64_t end_posi
   return grants;
 }
 
+std::vector<BlockGrant> BlockManager::ExtendAt(BlockTable& table, int64_t position) {
+  LONGSPAN_CHECK(table.end_position_ == 0);
+  for (size_t g = 0; g < table.groups_.size(); ++g) {
+    const int64_t first = FirstVisibleBlock(position, geometry().groups[g].window, geometry().block_size);
+    table.groups_[g].end_block = table.first_live_blocks_[g] = first;
+  }
+  return Extend(table, position);
+}
+
 void BlockManager::Trim(BlockTable& table, int64_t next_position) {
   LONGSPAN_CHECK(next_position <= table.end_position_);
   for (size_t g = 0; g < table.groups_.size(); ++g) {

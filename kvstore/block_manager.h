@@ -31,6 +31,9 @@ class BlockManager {
 
   // Gives the sequence the blocks it lacks for positions before `end_position`.
   std::vector<BlockGrant> Extend(BlockTable& table, int64_t end_position);
+  // Extend for a sequence that has no blocks yet and whose KV before `position` comes from elsewhere: gives
+  // it the blocks that a token at `position` or later can see, and none before.
+  std::vector<BlockGrant> ExtendAt(BlockTable& table, int64_t position);
   // Takes back the blocks that no token at `next_position` or later can see.
   void Trim(BlockTable& table, int64_t next_position);
   // Takes back all blocks and the reservation. The table is empty afterwards.

@@ -2,8 +2,10 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <span>
 #include <string_view>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "kernels/backend.h"
@@ -24,5 +26,23 @@ int LayersPerPage(std::span<const int> layer_counts);
 inline size_t PageBytes(const KvLayout& layout, int layers_per_page) {
   return layout.layer_bytes() * static_cast<size_t>(layers_per_page);
 }
+
+// The KV of a model, however it is laid out over ranks: what two groups that exchange KV have in common.
+struct KvShape {
+  struct LayerGroup {
+    int layers = 0;
+    int64_t window = 0;  // a token sees the last `window` positions, its own included; 0 = all
+    bool operator==(const LayerGroup&) const = default;
+  };
+
+  int block_size = 64;  // tokens
+  int kv_heads = 0;     // of the model
+  int head_dim = 0;
+  DType dtype = DType::kBF16;
+  std::vector<LayerGroup> groups;
+
+  size_t piece_bytes() const { return KvLayout{block_size, head_dim, kv_heads, dtype}.piece_bytes(); }
+  bool operator==(const KvShape&) const = default;
+};
 
 }  // namespace longspan

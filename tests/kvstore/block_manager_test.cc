@@ -60,6 +60,35 @@ TEST(BlockManagerTest, TrimGivesBackWhatNoComingPositionSees) {
   manager->Free(table);
 }
 
+TEST(BlockManagerTest, ASequenceFromElsewhereHasTheBlocksOfOneThatWasComputedHere) {
+  const int64_t total = 30;
+  for (int64_t position = 1; position < total; ++position) {
+    KvGeometry geometry = Geometry(3, 100, {{.window = 6, .pages_per_block = 2}, {.window = 1}, {}});
+    const auto computed = Create(geometry), moved = Create(geometry);
+    const KvNeed need = {total, 4};
+    BlockTable there = computed->Reserve(need, 1), here = moved->Reserve(need, 1);
+    for (int64_t at = 1; at <= position; ++at) {
+      computed->Extend(there, at);
+      computed->Trim(there, at);
+    }
+    size_t pages = 0;
+    for (const BlockGrant& grant : moved->ExtendAt(here, position)) {
+      EXPECT_GE(grant.block_index, there.first_live_blocks()[static_cast<size_t>(grant.layer_group)]);
+      pages += grant.pages.size();
+    }
+    EXPECT_EQ(here.first_live_blocks(), there.first_live_blocks());
+    EXPECT_EQ(here.end_position(), position);
+    EXPECT_EQ(here.in_use(), there.in_use());
+    EXPECT_EQ(static_cast<int64_t>(pages), moved->in_use(0) + moved->in_use(1) + moved->in_use(2));
+    for (int64_t at = position + 1; at <= total; ++at) {  // stays within its reservation
+      moved->Extend(here, at);
+      moved->Trim(here, at);
+    }
+    moved->Free(here);
+    EXPECT_EQ(moved->in_use(0) + moved->in_use(1) + moved->in_use(2), 0);
+  }
+}
+
 TEST(BlockManagerTest, ShortSequencesSpreadOverTheRanks) {
   const auto manager = Create(Geometry(4, 3));
   std::vector<BlockTable> tables;
