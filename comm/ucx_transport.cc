@@ -88,8 +88,7 @@ absl::StatusOr<Context> CreateContext(const UcxTransportOptions& options) {
   LONGSPAN_RETURN_IF_ERROR(SetOption(config, "TLS", options.transports));
   if (!options.devices.empty()) LONGSPAN_RETURN_IF_ERROR(SetOption(config, "NET_DEVICES", options.devices));
   LONGSPAN_RETURN_IF_ERROR(SetOption(config, "RNDV_THRESH", "inf"));
-  // A peer that does not answer must not keep this thread in connect().
-  LONGSPAN_RETURN_IF_ERROR(SetOption(config, "TCP_CONN_NB", "y"));
+  LONGSPAN_RETURN_IF_ERROR(SetOption(config, "ZCOPY_THRESH", "inf"));
 
   ucp_params_t params = {};
   params.field_mask = UCP_PARAM_FIELD_FEATURES | UCP_PARAM_FIELD_NAME;
