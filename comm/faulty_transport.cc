@@ -32,12 +32,14 @@ class FaultyTransport;
 // A connection, for messages that wait to leave on it.
 struct Route {
   std::unique_ptr<TransportConnection> wrapped;
-  uint64_t last_due = 0;  // of messages that are late together with what follows
+  size_t queued = 0;      // messages that wait, and that those to come must not overtake
+  uint64_t last_due = 0;  // of these
 };
 
 // A message on its way to `wrapped`, in memory of its own.
 struct Copy {
   Route* route = nullptr;
+  bool is_overtaken = false;
   uint64_t due = 0;
   std::shared_ptr<const std::pair<Bytes, Bytes>> header_and_payload;
 };
@@ -94,12 +96,12 @@ class FaultyTransport final : public Transport {
     const bool is_doubled = Happens(kDuplicate, options_.duplicate),
                is_flipped = Happens(kFlip, options_.flip);
     const bool is_cut = Happens(kTruncate, options_.truncate);
-    const bool follows_late = route.last_due > Now();
+    const bool follows_late = route.queued > 0;
     if (!is_late && !is_overtaken && !is_doubled && !is_flipped && !is_cut && !follows_late) {
       return route.wrapped->Send(header, payload, std::move(done));
     }
 
-    Copy copy = {.route = &route, .due = Now(), .header_and_payload = nullptr};
+    Copy copy = {.route = &route, .is_overtaken = is_overtaken, .due = Now(), .header_and_payload = nullptr};
     if (is_late || is_overtaken) copy.due += HowLate();
     if (!is_overtaken) copy.due = route.last_due = std::max(copy.due, route.last_due);
     Bytes altered_header(header.begin(), header.end()), altered_payload;
@@ -109,8 +111,8 @@ class FaultyTransport final : public Transport {
     if (is_cut) Truncate(altered_payload.empty() ? altered_header : altered_payload);
     copy.header_and_payload = std::make_shared<const std::pair<Bytes, Bytes>>(std::move(altered_header),
                                                                               std::move(altered_payload));
-    if (is_doubled) late_.push_back(copy);
-    late_.push_back(std::move(copy));
+    late_.insert(late_.end(), is_doubled ? 2 : 1, copy);
+    if (!is_overtaken) route.queued += is_doubled ? 2 : 1;
     ended_.emplace_back(std::move(done), absl::OkStatus());
     SendDue();
     return absl::OkStatus();
@@ -155,6 +157,7 @@ class FaultyTransport final : public Transport {
       const absl::Status status = copy.route->wrapped->Send(
           header, parts, [memory = copy.header_and_payload](const absl::Status&) {});
       if (absl::IsResourceExhausted(status)) return;  // later
+      if (!copy.is_overtaken) --copy.route->queued;
       late_.pop_front();
     }
   }

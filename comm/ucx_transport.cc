@@ -195,6 +195,8 @@ class UcxTransport final : public Transport {
   std::vector<std::shared_ptr<Link>> failed_;                     // to be closed
   std::vector<std::pair<void*, std::shared_ptr<Link>>> closing_;  // with UCX's request
   size_t unreleased_payloads_ = 0;
+  // UCX tells of what comes only when it has done all that it could do before.
+  bool may_progress_ = true;
   TransportCounters counters_;
 };
 
@@ -317,6 +319,7 @@ absl::StatusOr<std::unique_ptr<TransportConnection>> UcxTransport::Connect(const
   LONGSPAN_RETURN_IF_ERROR(Check(absl::StrCat("connecting over ", options_.transports).c_str(),
                                  ucp_ep_create(worker_.get(), &params, &link->endpoint)));
   links_[prefix.id] = link;
+  may_progress_ = true;
   return std::make_unique<UcxConnection>(std::move(link));
 }
 
@@ -353,6 +356,7 @@ absl::Status UcxTransport::Send(const std::shared_ptr<Link>& link, ByteSpan head
   const void* const buffer = is_single ? send->parts[0].buffer : send->parts.data();
   const size_t count = is_single ? send->parts[0].length : send->parts.size();
   link->pending_bytes += bytes;
+  may_progress_ = true;
   const ucs_status_ptr_t request = ucp_am_send_nbx(link->endpoint, kActiveMessageId, send->header.data(),
                                                    send->header.size(), buffer, count, &param);
   if (UCS_PTR_IS_ERR(request)) {
@@ -408,6 +412,7 @@ void UcxTransport::Close(Link& link) {
 // By force: all that is pending ends in this call or in later progress.
 void UcxTransport::CloseEndpoint(Link& link) {
   if (link.endpoint == nullptr) return;
+  may_progress_ = true;
   ucp_request_param_t param = {};
   param.op_attr_mask = UCP_OP_ATTR_FIELD_FLAGS;
   param.flags = UCP_EP_CLOSE_FLAG_FORCE;
@@ -455,7 +460,8 @@ UcxTransport::Stream* UcxTransport::StreamOf(const Prefix& prefix) {
   if (prefix.magic != Prefix().magic || prefix.to != id_) return nullptr;
   Stream& stream = streams_[prefix.from];
   if (prefix.connection < stream.connection) return nullptr;
-  if (prefix.connection > stream.connection) stream = {.connection = prefix.connection, .next_sequence = 0, .early = {}};
+  if (prefix.connection > stream.connection)
+    stream = {.connection = prefix.connection, .next_sequence = 0, .early = {}};
   const bool is_again = prefix.sequence < stream.next_sequence || stream.early.contains(prefix.sequence);
   return is_again ? nullptr : &stream;
 }
@@ -473,6 +479,7 @@ void UcxTransport::TakeInOrder(Stream& stream) {
 
 bool UcxTransport::Progress(Handler handler) {
   const bool progressed = ucp_worker_progress(worker_.get()) > 0;
+  may_progress_ = progressed;
   for (const std::shared_ptr<Link>& link : std::exchange(failed_, {})) CloseEndpoint(*link);
   ForgetClosed();
   // What callbacks bring about waits for the next call.
@@ -489,7 +496,7 @@ bool UcxTransport::Progress(Handler handler) {
 }
 
 bool UcxTransport::Wait(Clock::Duration timeout) {
-  if (!received_.empty() || !ended_.empty() || !failed_.empty()) return true;
+  if (may_progress_ || !received_.empty() || !ended_.empty() || !failed_.empty()) return true;
   // Anything but OK: something has come already.
   if (ucp_worker_arm(worker_.get()) != UCS_OK) return true;
   std::array<pollfd, 2> files = {
