@@ -66,16 +66,18 @@ void StepUntil(Transport& transport, Transport::Handler handler, const std::func
   }
 }
 
-// The other process: says its address, and answers each message that has a payload of an address by a message
-// to there. Ends when its standard input does.
+// The other process: says its address. A message with a header of one byte carries the sender's, and is
+// answered; one without a header is the last.
 int Receive(const Options& options) {
   const auto transport = OrFail(CreateUcxTransport(options.transport));
   std::printf("%s\n", absl::BytesToHexString(transport->address()).c_str());
   std::fflush(stdout);
   std::unique_ptr<TransportConnection> connection;
   bool is_over = false;
+  auto heard = std::chrono::steady_clock::now();
   while (!is_over) {
     const bool progressed = transport->Progress([&](ReceivedMessage message) {
+      heard = std::chrono::steady_clock::now();
       if (message.header.empty()) is_over = true;
       if (message.header.size() != 1) return;
       if (connection == nullptr) {
@@ -84,7 +86,8 @@ int Receive(const Options& options) {
       }
       OrFail(connection->Send({}, {}, {}));
     });
-    if (!progressed && !transport->Wait(kPatience)) return 1;
+    if (!progressed) transport->Wait(kPatience);
+    if (std::chrono::steady_clock::now() - heard > kPatience) Fail("the sender has fallen silent");
   }
   return 0;
 }
@@ -184,10 +187,12 @@ std::optional<double> PerftestRate(const Options& options, const std::string& en
   const std::string variables = absl::StrCat(
       "env UCX_TLS=", options.transport.transports, " ", environment,
       options.transport.devices.empty() ? "" : absl::StrCat(" UCX_NET_DEVICES=", options.transport.devices));
-  Process server(absl::StrCat(options.remote, " ", variables, " timeout 60 ucx_perftest -p ", options.port, " 2>&1"));
+  Process server(
+      absl::StrCat(options.remote, " ", variables, " timeout 60 ucx_perftest -p ", options.port, " 2>&1"));
   usleep(500'000);  // it does not say when it listens
-  Process client(absl::StrCat(variables, " timeout 60 ucx_perftest ", options.remote_host, " -p ", options.port,
-                              " -t ucp_am_bw -s ", options.bytes, " -n ", options.messages, " 2>&1"));
+  Process client(absl::StrCat(variables, " timeout 60 ucx_perftest ", options.remote_host, " -p ",
+                              options.port, " -t ucp_am_bw -s ", options.bytes, " -n ", options.messages,
+                              " 2>&1"));
   std::optional<double> rate;
   while (const std::optional<std::string> line = client.ReadLine()) {
     // Final: iterations, three times, bandwidth of the last second and of all in 2^20 bytes/s, two rates
@@ -212,7 +217,7 @@ int Main(int argc, char** argv) {
   app.add_option("--parts", options.parts, "that a payload is gathered from")->check(CLI::Range(1, 4096));
   app.add_option("--messages", options.messages, "of a round")->check(CLI::PositiveNumber);
   app.add_option("--rounds", options.rounds, "of which the median is reported")->check(CLI::PositiveNumber);
-  app.add_option("--device", options.transport.devices, "network interface; default: all");
+  app.add_option("--device", options.transport.devices, "network interface, on both sides; default: all");
   app.add_option("--remote", options.remote,
                  "command that starts another on the receiving side, as 'ip netns exec b'; default: none");
   app.add_option("--remote-host", options.remote_host, "the receiving side's IP address, for ucx_perftest");

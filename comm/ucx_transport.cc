@@ -3,6 +3,7 @@
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <ucp/api/ucp.h>
+#include <ucs/debug/log_def.h>
 #include <unistd.h>
 #include <xxhash.h>
 
@@ -10,9 +11,12 @@
 #include <array>
 #include <cerrno>
 #include <chrono>
+#include <cstdarg>
+#include <cstdio>
 #include <cstring>
 #include <deque>
 #include <map>
+#include <mutex>
 #include <random>
 #include <set>
 #include <utility>
@@ -65,6 +69,17 @@ absl::Status Check(const char* what, ucs_status_t status) {
   return status == UCS_OK ? absl::OkStatus() : Failed(what, status);
 }
 
+// UCX would write to the standard output, which belongs to the program.
+ucs_log_func_rc_t LogToStandardError(const char*, unsigned, const char*, ucs_log_level_t level,
+                                     const ucs_log_component_config_t* component, const char* format,
+                                     va_list arguments) {
+  if (level > component->log_level) return UCS_LOG_FUNC_RC_STOP;
+  std::array<char, 512> text;
+  std::vsnprintf(text.data(), text.size(), format, arguments);
+  std::fprintf(stderr, "UCX: %s\n", text.data());
+  return UCS_LOG_FUNC_RC_STOP;
+}
+
 struct DestroyContext {
   void operator()(ucp_context_h context) const { ucp_cleanup(context); }
 };
@@ -82,13 +97,21 @@ absl::Status SetOption(ucp_config_t* config, const char* name, const std::string
 }
 
 absl::StatusOr<Context> CreateContext(const UcxTransportOptions& options) {
+  static std::once_flag logs_once;
+  std::call_once(logs_once, [] { ucs_log_push_handler(&LogToStandardError); });
   ucp_config_t* config = nullptr;
   LONGSPAN_RETURN_IF_ERROR(Check("reading UCX's configuration", ucp_config_read(nullptr, nullptr, &config)));
   const std::unique_ptr<ucp_config_t, decltype(&ucp_config_release)> release(config, &ucp_config_release);
   LONGSPAN_RETURN_IF_ERROR(SetOption(config, "TLS", options.transports));
   if (!options.devices.empty()) LONGSPAN_RETURN_IF_ERROR(SetOption(config, "NET_DEVICES", options.devices));
   LONGSPAN_RETURN_IF_ERROR(SetOption(config, "RNDV_THRESH", "inf"));
-  LONGSPAN_RETURN_IF_ERROR(SetOption(config, "ZCOPY_THRESH", "inf"));
+  if (options.transports.find("tcp") != std::string::npos) {
+    // UCX 1.13 aborts when a peer ends while a socket is given the sender's memory itself: the completion is
+    // called twice. A copy on the sender's side avoids that.
+    LONGSPAN_RETURN_IF_ERROR(SetOption(config, "ZCOPY_THRESH", "inf"));
+    // A host that does not answer must not keep this thread in connect().
+    LONGSPAN_RETURN_IF_ERROR(SetOption(config, "CONN_NB", "y"));
+  }
 
   ucp_params_t params = {};
   params.field_mask = UCP_PARAM_FIELD_FEATURES | UCP_PARAM_FIELD_NAME;
