@@ -169,6 +169,8 @@ class Sender {
   void Synchronize() {
     bool answered = false;
     const std::vector<ByteSpan> address = {AsBytes(transport_->address())};
+    StepUntil(
+        *transport_, [](ReceivedMessage) {}, [&] { return connection_->CanSend(address[0].size()); });
     OrFail(connection_->Send(AsBytes(" "), address, {}));
     StepUntil(
         *transport_, [&](ReceivedMessage) { answered = true; }, [&] { return answered; });
