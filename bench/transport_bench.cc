@@ -147,7 +147,7 @@ class Sender {
     const auto start = std::chrono::steady_clock::now();
     size_t done = 0;
     for (size_t sent = 0; sent < options_.messages;) {
-      if (!connection_->CanSend(options_.bytes)) {
+      if (!connection_->CanSend(options_.header_bytes + options_.bytes)) {
         if (!transport_->Progress([](ReceivedMessage) {})) transport_->Wait(kPatience);
         OrFail(connection_->status());
         continue;
@@ -170,7 +170,7 @@ class Sender {
     bool answered = false;
     const std::vector<ByteSpan> address = {AsBytes(transport_->address())};
     StepUntil(
-        *transport_, [](ReceivedMessage) {}, [&] { return connection_->CanSend(address[0].size()); });
+        *transport_, [](ReceivedMessage) {}, [&] { return connection_->CanSend(1 + address[0].size()); });
     OrFail(connection_->Send(AsBytes(" "), address, {}));
     StepUntil(
         *transport_, [&](ReceivedMessage) { answered = true; }, [&] { return answered; });

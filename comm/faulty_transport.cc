@@ -105,8 +105,9 @@ class FaultyTransport final : public Transport {
     if (is_late || is_overtaken) copy.due += HowLate();
     if (!is_overtaken) copy.due = route.last_due = std::max(copy.due, route.last_due);
     Bytes altered_header(header.begin(), header.end()), altered_payload;
-    for (const ByteSpan part : payload)
+    for (const ByteSpan part : payload) {
       altered_payload.insert(altered_payload.end(), part.begin(), part.end());
+    }
     if (is_flipped) Flip(altered_header, altered_payload);
     if (is_cut) Truncate(altered_payload.empty() ? altered_header : altered_payload);
     copy.header_and_payload = std::make_shared<const std::pair<Bytes, Bytes>>(std::move(altered_header),
@@ -181,7 +182,7 @@ class FaultyConnection final : public TransportConnection {
   uint64_t peer() const override { return route_.wrapped->peer(); }
   absl::Status status() const override { return route_.wrapped->status(); }
   size_t pending_bytes() const override { return route_.wrapped->pending_bytes(); }
-  bool CanSend(size_t payload_bytes) const override { return route_.wrapped->CanSend(payload_bytes); }
+  bool CanSend(size_t message_bytes) const override { return route_.wrapped->CanSend(message_bytes); }
   absl::Status Send(ByteSpan header, std::span<const ByteSpan> payload, SendDone done) override {
     return transport_->Send(route_, header, payload, std::move(done));
   }

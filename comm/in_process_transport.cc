@@ -1,10 +1,11 @@
 #include "comm/in_process_transport.h"
 
+#include <algorithm>
+#include <chrono>
 #include <condition_variable>
 #include <deque>
 #include <map>
 #include <mutex>
-#include <set>
 #include <utility>
 
 #include "absl/strings/numbers.h"
@@ -31,6 +32,7 @@ struct Link;
 struct Arrival {
   ReceivedMessage message;
   std::shared_ptr<Link> link;
+  size_t pending_bytes = 0;
   SendDone done;
 };
 
@@ -56,7 +58,7 @@ class Network final : public InProcessNetwork, public std::enable_shared_from_th
 
   // Ends a send, whose sender may be gone.
   void End(Arrival arrival, const absl::Status& status) {
-    arrival.link->pending_bytes -= arrival.message.payload.size();
+    arrival.link->pending_bytes -= arrival.pending_bytes;
     const auto sender = mailboxes.find(arrival.link->from);
     if (sender == mailboxes.end()) return;
     if (status.ok()) {
@@ -103,9 +105,9 @@ class InProcessConnection final : public TransportConnection {
     const std::lock_guard lock(network_->mutex);
     return link_->pending_bytes;
   }
-  bool CanSend(size_t payload_bytes) const override {
+  bool CanSend(size_t message_bytes) const override {
     const std::lock_guard lock(network_->mutex);
-    return link_->status.ok() && FitsPending(payload_bytes, link_->pending_bytes, max_pending_bytes_);
+    return link_->status.ok() && FitsPending(message_bytes, link_->pending_bytes, max_pending_bytes_);
   }
 
   absl::Status Send(ByteSpan header, std::span<const ByteSpan> payload, SendDone done) override {
@@ -116,11 +118,13 @@ class InProcessConnection final : public TransportConnection {
 
     const std::lock_guard lock(network_->mutex);
     LONGSPAN_RETURN_IF_ERROR(link_->status);
-    if (!FitsPending(bytes, link_->pending_bytes, max_pending_bytes_)) {
-      return PendingFull(bytes, link_->pending_bytes, max_pending_bytes_);
+    const size_t message_bytes = header.size() + bytes;
+    if (!FitsPending(message_bytes, link_->pending_bytes, max_pending_bytes_)) {
+      return PendingFull(message_bytes, link_->pending_bytes, max_pending_bytes_);
     }
-    link_->pending_bytes += bytes;
     Arrival arrival;
+    arrival.pending_bytes = PendingBytes(message_bytes);
+    link_->pending_bytes += arrival.pending_bytes;
     arrival.link = link_;
     arrival.done = std::move(done);
     arrival.message.from = link_->from;
@@ -192,6 +196,7 @@ class InProcessTransport final : public Transport {
         own.counters.received_bytes += arrival.message.payload.size();
         network_->End({.message = {.from = 0, .header = {}, .payload = arrival.message.payload, .memory = {}},
                        .link = arrival.link,
+                       .pending_bytes = arrival.pending_bytes,
                        .done = std::move(arrival.done)},
                       absl::OkStatus());
       }
@@ -207,8 +212,10 @@ class InProcessTransport final : public Transport {
   bool Wait(Clock::Duration timeout) override {
     std::unique_lock lock(network_->mutex);
     Mailbox& own = Own();
-    const bool changed = own.changed.wait_for(
-        lock, timeout, [&] { return own.woken || !own.arrivals.empty() || !own.ended.empty(); });
+    constexpr Clock::Duration kLongest = std::chrono::hours(24);  // later times may not be representable
+    const bool changed = own.changed.wait_for(lock, std::min(timeout, kLongest), [&] {
+      return own.woken || !own.arrivals.empty() || !own.ended.empty();
+    });
     own.woken = false;
     return changed;
   }

@@ -19,9 +19,9 @@ absl::StatusOr<size_t> CheckMessage(ByteSpan header, std::span<const ByteSpan> p
   return bytes;
 }
 
-absl::Status PendingFull(size_t payload_bytes, size_t pending_bytes, size_t max_pending_bytes) {
+absl::Status PendingFull(size_t message_bytes, size_t pending_bytes, size_t max_pending_bytes) {
   return absl::ResourceExhaustedError(absl::StrCat(pending_bytes, " bytes are pending to the peer, and ",
-                                                   payload_bytes, " more exceed the ", max_pending_bytes,
+                                                   message_bytes, " more exceed the ", max_pending_bytes,
                                                    " that may be: send again when some are done"));
 }
 

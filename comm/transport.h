@@ -38,8 +38,12 @@ inline constexpr size_t kMaxPayloadBytes = size_t{1} << 20;
 
 using ByteSpan = std::span<const std::byte>;
 
+// What a message of so many bytes, header and payload, counts while it is pending: with what keeps track of
+// it, so that empty messages are bounded too.
+constexpr size_t PendingBytes(size_t message_bytes) { return message_bytes + 64; }
+
 struct TransportOptions {
-  // Of payloads, sent and not done, on each connection. One message is taken however large it is.
+  // On each connection, of messages sent and not done. One message is taken however large it is.
   size_t max_pending_bytes = size_t{8} << 20;
 };
 
@@ -81,9 +85,11 @@ class TransportConnection {
   // stopped, or behind a cut link, may not show for minutes: deadlines are the caller's.
   virtual absl::Status status() const = 0;
 
-  virtual size_t pending_bytes() const = 0;  // sent and not done
-  // Whether a payload of so many bytes would be taken now. If not, try again after a `done`.
-  virtual bool CanSend(size_t payload_bytes) const = 0;
+  // Of messages sent and not done, as PendingBytes counts them.
+  virtual size_t pending_bytes() const = 0;
+  // Whether a message of so many bytes, header and payload, would be taken now. If not, ask again after a
+  // `done`.
+  virtual bool CanSend(size_t message_bytes) const = 0;
   // Copies the header and the list of parts; the parts themselves stay as they are until `done`, which may be
   // empty. `payload` is the concatenation of the parts; some of them, or all, may be empty.
   // Does not wait, nor call `done`. An error means that the message was not taken and `done` will not be
@@ -127,9 +133,9 @@ class Transport {
 
 // For implementations: what Send refuses, whatever the transport. Returns the payload's bytes.
 absl::StatusOr<size_t> CheckMessage(ByteSpan header, std::span<const ByteSpan> payload);
-inline bool FitsPending(size_t payload_bytes, size_t pending_bytes, size_t max_pending_bytes) {
-  return pending_bytes == 0 || payload_bytes + pending_bytes <= max_pending_bytes;
+inline bool FitsPending(size_t message_bytes, size_t pending_bytes, size_t max_pending_bytes) {
+  return pending_bytes == 0 || PendingBytes(message_bytes) + pending_bytes <= max_pending_bytes;
 }
-absl::Status PendingFull(size_t payload_bytes, size_t pending_bytes, size_t max_pending_bytes);
+absl::Status PendingFull(size_t message_bytes, size_t pending_bytes, size_t max_pending_bytes);
 
 }  // namespace longspan

@@ -18,7 +18,6 @@
 #include <map>
 #include <mutex>
 #include <random>
-#include <set>
 #include <utility>
 
 #include "absl/container/inlined_vector.h"
@@ -155,7 +154,7 @@ struct PendingSend {
   std::shared_ptr<Link> link;
   std::vector<std::byte> header;  // with the prefix
   absl::InlinedVector<ucp_dt_iov_t, 8> parts;
-  size_t bytes = 0;
+  size_t payload_bytes = 0, pending_bytes = 0;
   SendDone done;
   absl::Status status;  // once it has ended
 };
@@ -244,9 +243,9 @@ class UcxConnection final : public TransportConnection {
   uint64_t peer() const override { return link_->peer; }
   absl::Status status() const override { return link_->status; }
   size_t pending_bytes() const override { return link_->pending_bytes; }
-  bool CanSend(size_t payload_bytes) const override {
+  bool CanSend(size_t message_bytes) const override {
     return link_->status.ok() &&
-           FitsPending(payload_bytes, link_->pending_bytes, link_->transport->max_pending_bytes());
+           FitsPending(message_bytes, link_->pending_bytes, link_->transport->max_pending_bytes());
   }
   absl::Status Send(ByteSpan header, std::span<const ByteSpan> payload, SendDone done) override {
     return link_->transport->Send(link_, header, payload, std::move(done));
@@ -350,8 +349,9 @@ absl::Status UcxTransport::Send(const std::shared_ptr<Link>& link, ByteSpan head
                                 std::span<const ByteSpan> payload, SendDone done) {
   LONGSPAN_ASSIGN_OR_RETURN(const size_t bytes, CheckMessage(header, payload));
   LONGSPAN_RETURN_IF_ERROR(link->status);
-  if (!FitsPending(bytes, link->pending_bytes, options_.max_pending_bytes)) {
-    return PendingFull(bytes, link->pending_bytes, options_.max_pending_bytes);
+  const size_t message_bytes = header.size() + bytes;
+  if (!FitsPending(message_bytes, link->pending_bytes, options_.max_pending_bytes)) {
+    return PendingFull(message_bytes, link->pending_bytes, options_.max_pending_bytes);
   }
   auto send = std::make_unique<PendingSend>();
   const Prefix prefix = {
@@ -363,7 +363,8 @@ absl::Status UcxTransport::Send(const std::shared_ptr<Link>& link, ByteSpan head
     if (!part.empty()) send->parts.push_back({const_cast<std::byte*>(part.data()), part.size()});
   }
   send->link = link;
-  send->bytes = bytes;
+  send->payload_bytes = bytes;
+  send->pending_bytes = PendingBytes(message_bytes);
   send->done = std::move(done);
 
   ucp_request_param_t param = {};
@@ -378,12 +379,12 @@ absl::Status UcxTransport::Send(const std::shared_ptr<Link>& link, ByteSpan head
   param.datatype = send->parts.size() <= 1 ? ucp_dt_make_contig(1) : ucp_dt_make_iov();
   const void* const buffer = is_single ? send->parts[0].buffer : send->parts.data();
   const size_t count = is_single ? send->parts[0].length : send->parts.size();
-  link->pending_bytes += bytes;
+  link->pending_bytes += send->pending_bytes;
   may_progress_ = true;
   const ucs_status_ptr_t request = ucp_am_send_nbx(link->endpoint, kActiveMessageId, send->header.data(),
                                                    send->header.size(), buffer, count, &param);
   if (UCS_PTR_IS_ERR(request)) {
-    link->pending_bytes -= bytes;
+    link->pending_bytes -= send->pending_bytes;
     Fail(*link, UCS_PTR_STATUS(request));
     return link->status;
   }
@@ -404,10 +405,9 @@ void UcxTransport::OnSent(void* request, ucs_status_t status, void* send) {
 
 void UcxTransport::End(std::unique_ptr<PendingSend> send, ucs_status_t status) {
   Link& link = *send->link;
-  link.pending_bytes -= send->bytes;
   if (status == UCS_OK) {
     ++counters_.sent_messages;
-    counters_.sent_bytes += send->bytes;
+    counters_.sent_bytes += send->payload_bytes;
   } else {
     Fail(link, status);  // what was to follow this message must not arrive without it
     send->status = link.status;
@@ -513,6 +513,7 @@ bool UcxTransport::Progress(Handler handler) {
     received.pop_front();
   }
   for (const std::unique_ptr<PendingSend>& send : ended) {
+    send->link->pending_bytes -= send->pending_bytes;
     if (send->done) send->done(send->status);
   }
   return progressed || !ended.empty();
@@ -524,7 +525,7 @@ bool UcxTransport::Wait(Clock::Duration timeout) {
   if (ucp_worker_arm(worker_.get()) != UCS_OK) return true;
   std::array<pollfd, 2> files = {
       {{.fd = event_fd_, .events = POLLIN, .revents = 0}, {.fd = wake_fd_, .events = POLLIN, .revents = 0}}};
-  const auto timeout_ns = std::chrono::duration_cast<std::chrono::nanoseconds>(timeout).count();
+  const auto timeout_ns = std::chrono::nanoseconds(std::max(timeout, Clock::Duration(0))).count();
   const timespec limit = {.tv_sec = timeout_ns / 1'000'000'000, .tv_nsec = timeout_ns % 1'000'000'000};
   const bool any = ppoll(files.data(), files.size(), &limit, nullptr) != 0;  // an interrupt counts
   uint64_t wakes = 0;

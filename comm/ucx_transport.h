@@ -3,9 +3,9 @@
 //
 // The rendezvous protocol of UCX has the data written to the receiver's address, or read from the sender's,
 // by packets that its software transports carry out unchecked; a process that was stopped, given up, and
-// continued would write into memory that has found another use. Eager data is gathered from the sender's
-// memory into the network, and put together in memory of UCX that the receiver is then given: one copy. That
-// is why payloads are bounded.
+// continued would write into memory that has found another use. Eager data is put together in memory
+// of UCX, which the receiver is then given; that is why payloads are bounded. Over TCP it is copied once at
+// each end.
 //
 // A message that was put together by something else than a peer is refused by the ids it carries, but UCX
 // itself trusts whoever reaches its ports: the network between hosts must be the operator's own.
