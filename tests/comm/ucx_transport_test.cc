@@ -90,17 +90,21 @@ TEST(UcxTransport, SendsToAKilledProcessFailAndOthersGoOn) {
 
     size_t sent = 1;
     if (is_stopped) doomed.Signal(SIGSTOP);
-    while (to_doomed->CanSend(kMaxPayloadBytes) && sent < 200) {
+    while (to_doomed->CanSend(header.size() + kMaxPayloadBytes)) {
       send_to_doomed();
       ++sent;
-      if (is_stopped) transport->Progress(Ignore);
+      // A stopped process lets the network fill up, until nothing moves.
+      while (is_stopped && (transport->Progress(Ignore) || transport->Wait(std::chrono::milliseconds(20)))) {
+      }
     }
     EXPECT_EQ(to_doomed->status(), absl::OkStatus());
     doomed.Signal(SIGKILL);
     send_to_survivor();
     ASSERT_TRUE(StepUntil({transport.get()}, Ignore,
                           [&] { return doomed_done == sent && !to_doomed->status().ok(); }));
-    EXPECT_GT(failed, 0u);
+    if (is_stopped) {
+      EXPECT_GT(failed, 0u);
+    }
     EXPECT_EQ(to_doomed->status().code(), absl::StatusCode::kUnavailable);
     EXPECT_EQ(to_doomed->pending_bytes(), 0u);
     EXPECT_EQ(to_survivor->status(), absl::OkStatus());
