@@ -1,0 +1,38 @@
+// What the ranks of a group are told about KV that moves between groups. Plain values.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "kvstore/block_hash.h"
+#include "kvstore/piece_message.h"
+#include "kvstore/shard_map.h"
+
+namespace longspan {
+
+// The other end of a handoff, as one end needs to know it.
+struct KvPeer {
+  HandoffId handoff;
+  RankGrid grid;
+  int shift = 0;
+  std::vector<std::string> addresses;  // [ranks], of transports
+};
+
+// Carried out by every rank before the step that it comes with computes anything, in order.
+struct KvOrder {
+  enum class Kind : uint8_t {
+    kReceive,     // the slot's blocks are there; the peer may send
+    kSend,        // the slot's blocks, as they are computed
+    kSourceDone,  // the peer has computed all: what does not come is to be asked for
+    kClose,       // nothing of the slot's pages is read or written from here on
+  };
+  Kind kind = Kind::kClose;
+  KvPeer peer;  // of kSourceDone and kClose only the handoff
+  int32_t slot = 0;
+  int32_t shift = 0;               // of the slot
+  int64_t tokens = 0;              // of the prompt
+  std::vector<BlockHash> hashes;   // [blocks of the prompt]
+};
+
+}  // namespace longspan
