@@ -36,8 +36,13 @@ std::string_view Name(Decision::Kind kind) {
 void Dispatcher::AddGroup(GroupId id, GroupDescription description) {
   const auto [it, is_new] = groups_.emplace(id, std::make_unique<Group>(id, std::move(description)));
   LONGSPAN_CHECK(is_new);
+  Group& group = *it->second;
+  while (group.layout < layouts_.size() && !HaveEqualDemand(layouts_[group.layout], group.description)) {
+    ++group.layout;
+  }
+  if (group.layout == layouts_.size()) layouts_.push_back(group.description);
   OnGroupsChanged();
-  Touch(*it->second);
+  Touch(group);
 }
 
 void Dispatcher::RemoveGroup(GroupId id, Clock::Time now) {
@@ -58,7 +63,7 @@ void Dispatcher::DrainGroup(GroupId id) {
   Group& group = *groups_.at(id);
   if (group.draining) return;
   group.draining = true;
-  group.room[0] = group.room[1] = 0;
+  ForgetRoom(group);
   if (group.future) DropFuture(*group.future->ticket);
   OnGroupsChanged();
 }
@@ -195,8 +200,13 @@ void Dispatcher::StopRunning(Ticket& ticket) {
   ticket.reserved.clear();
   ticket.group = 0;
   ticket.computed_tokens = 0;
-  group.room[0] = group.room[1] = group.lowest_priority = std::nullopt;
+  ForgetRoom(group);
   Touch(group);
+}
+
+void Dispatcher::ForgetRoom(Group& group) {
+  group.room[0] = group.room[1] = group.lowest_priority = std::nullopt;
+  group.room_by_preemption.clear();
 }
 
 void Dispatcher::DropFuture(Ticket& ticket) {
@@ -254,24 +264,26 @@ double Dispatcher::ExpectedWait(int64_t prompt_tokens) const {
       forecasts.emplace_back(group.get(), ForecastOf(*group, runs_));
     }
   }
-  std::vector<std::pair<double, int64_t>> starts;  // seconds, tokens of the prompt
+  std::vector<std::pair<double, int64_t>> starts;   // seconds, tokens of the prompt
+  std::vector<std::optional<RemainingWork>> works;  // by layout
   queue_.ForEachClass([&](int, std::span<const TicketQueue::Entry> entries) {
     for (const TicketQueue::Entry& entry : entries) {
       if (starts.size() == kForecastAhead) return;
+      works.assign(layouts_.size(), std::nullopt);
       std::pair<const Group*, Forecast>* first = nullptr;
       double first_s = 0;
-      RemainingWork first_work;
       for (auto& candidate : forecasts) {
-        if (!CouldHold(*candidate.first, *entry.ticket)) continue;
-        const RemainingWork work = WorkOf(*entry.ticket, *candidate.first);
-        const double room_s = candidate.second.RoomFor(work.pages);
+        const Group& group = *candidate.first;
+        if (!CouldHold(group, *entry.ticket)) continue;
+        std::optional<RemainingWork>& work = works[group.layout];
+        if (!work) work = WorkOf(*entry.ticket, group);
+        const double room_s = candidate.second.RoomFor(work->pages);
         if (first != nullptr && room_s >= first_s) continue;
         first = &candidate;
         first_s = room_s;
-        first_work = work;
       }
       if (first == nullptr) continue;
-      first->second.Start(first_work);
+      first->second.Start(*works[first->first->layout]);
       starts.emplace_back(first_s, entry.ticket->demand.prompt_tokens);
     }
   });
@@ -311,12 +323,13 @@ RemainingWork Dispatcher::WorkOf(const Ticket& ticket, const Group& group) const
   RemainingWork work;
   work.prefill_tokens = PrefillLeft(ticket);
   work.output_tokens = output_share_ * static_cast<double>(ticket.demand.max_tokens - ticket.output_tokens);
-  const std::vector<int64_t> pages =
-      ticket.group != 0
-          ? ticket.reserved
-          : KvDemand(group.store.geometry(),
-                     group.Need(ticket.demand.total_tokens(), ticket.demand.prompt_logits), /*shift=*/0);
-  work.pages = *std::max_element(pages.begin(), pages.end());
+  work.pages = ticket.most_reserved;
+  if (ticket.group == 0) {
+    const std::vector<int64_t> pages =
+        KvDemand(group.store.geometry(),
+                 group.Need(ticket.demand.total_tokens(), ticket.demand.prompt_logits), /*shift=*/0);
+    work.pages = *std::max_element(pages.begin(), pages.end());
+  }
   return work;
 }
 

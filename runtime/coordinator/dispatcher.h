@@ -109,9 +109,11 @@ class Dispatcher {
     std::optional<Future> future;
     int64_t loads = 0;         // it has told
     bool has_refused = false;  // since the last of them
-    // Of what it was promised as it is now, once known: LargestContextNow, and the lowest aged priority that
-    // runs there.
+    // As things are there, once known: LargestContextNow; the same if all below a priority were preempted;
+    // and the lowest aged priority.
     std::optional<int64_t> room[2], lowest_priority;
+    std::map<std::pair<int, bool>, int64_t> room_by_preemption;
+    size_t layout = 0;  // of layouts_
   };
   using Groups = std::span<Group* const>;
   struct Walk;  // over the queue, once
@@ -120,6 +122,8 @@ class Dispatcher {
   void Wait(Ticket& ticket, Clock::Time now);
   void TakeFromQueue(Ticket& ticket);
   void StopRunning(Ticket& ticket);
+  // What is known of its room is so no longer.
+  static void ForgetRoom(Group& group);
   void DropFuture(Ticket& ticket);
   // It may have room now for those that were tried.
   void Touch(Group& group);
@@ -144,12 +148,14 @@ class Dispatcher {
   Clock::Time RoomAt(const Group& group, const Ticket& ticket, int64_t runs, Clock::Time now) const;
   static bool HasRefused(const Group& group, const Ticket& ticket);
   static int64_t Room(Group& group, bool prompt_logits);
+  static int64_t RoomByPreemption(Group& group, const Demand& demand);
   static int64_t LowestPriority(Group& group);
 
   const DispatcherOptions options_;
   TicketId next_ticket_ = 1;
   int64_t runs_ = 0;  // that have begun
   std::map<GroupId, std::unique_ptr<Group>> groups_;
+  std::vector<GroupDescription> layouts_;  // no two HaveEqualDemand
   std::map<TicketId, std::unique_ptr<Ticket>> tickets_;
   TicketQueue queue_;
   // What a walk over the queue has to look at: the rest would be decided as before.

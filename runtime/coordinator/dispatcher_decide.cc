@@ -15,6 +15,9 @@ namespace {
 // estimates, so that it puts the other off by little even where they are wrong.
 constexpr double kLongestBackfillS = 5;
 
+// Groups whose loss by a preemption is compared: bounds what one costs.
+constexpr size_t kPreemptionsCompared = 16;
+
 Clock::Time Later(Clock::Time now, double seconds) {
   constexpr double kMostSeconds = 1e9;
   return now + FromSeconds(std::min(seconds, kMostSeconds));
@@ -155,10 +158,16 @@ void Dispatcher::Start(Ticket& ticket, const Placement& placement, const Walk& w
   ticket.aged_priority = AgedPriority(ticket.demand.priority, ticket.waited, ticket.preemptions);
   ticket.reserved = group.store.Reserve(group.Need(ticket.demand.total_tokens(), ticket.demand.prompt_logits),
                                         placement.shift);
+  ticket.most_reserved = *std::max_element(ticket.reserved.begin(), ticket.reserved.end());
   ++group.running;
   group.tickets.emplace(ticket.id, &ticket);
   group.prefill_tokens_left += PrefillLeft(ticket);
-  group.room[0] = group.room[1] = group.lowest_priority = std::nullopt;
+  const bool is_room_known[] = {group.room[0].has_value(), group.room[1].has_value()};
+  ForgetRoom(group);
+  // Others of this walk ask for it.
+  for (const bool logits : {false, true}) {
+    if (is_room_known[logits]) Room(group, logits);
+  }
   walk.decisions->push_back({.kind = Decision::Kind::kStart,
                              .ticket = ticket.id,
                              .group = placement.group,
@@ -168,13 +177,22 @@ void Dispatcher::Start(Ticket& ticket, const Placement& placement, const Walk& w
 
 // Those of the lowest priority go; of equals the fewest, then those that lose least.
 bool Dispatcher::TryPreempt(Ticket& ticket, Groups groups, const Walk& walk) {
+  std::vector<Group*> candidates;
+  for (Group* group : groups) {
+    if (LowestPriority(*group) >= ticket.demand.priority) continue;
+    if (ticket.demand.total_tokens() > RoomByPreemption(*group, ticket.demand)) continue;
+    if (HasRefused(*group, ticket) || !MayUse(ticket, *group, walk.now)) continue;
+    candidates.push_back(group);
+  }
+  std::stable_sort(candidates.begin(), candidates.end(),
+                   [](const Group* a, const Group* b) { return *a->lowest_priority < *b->lowest_priority; });
+  if (candidates.size() > kPreemptionsCompared) candidates.resize(kPreemptionsCompared);
+
   using Loss = std::tuple<int64_t, size_t, int64_t>;  // highest priority, requests, tokens to compute again
   std::optional<Loss> least;
   std::vector<Ticket*> chosen;
   Group* from = nullptr;
-  for (Group* group : groups) {
-    if (LowestPriority(*group) >= ticket.demand.priority || !CouldHold(*group, ticket)) continue;
-    if (HasRefused(*group, ticket) || !MayUse(ticket, *group, walk.now)) continue;
+  for (Group* group : candidates) {
     std::vector<Ticket*> running;
     std::vector<VictimView> views;
     for (const auto& [id, other] : group->tickets) {
@@ -211,25 +229,32 @@ bool Dispatcher::TryPreempt(Ticket& ticket, Groups groups, const Walk& walk) {
   return true;
 }
 
-// Of groups where room is kept for nobody, or else for one that comes after it, the one that has room first.
+// Of groups where room is kept for nobody, the one that has room first; or else that of the last of those
+// that come after it.
 void Dispatcher::KeepRoomFor(Ticket& ticket, Walk& walk) {
-  Group* first = nullptr;
-  Clock::Time first_at;
-  for (const bool takes_over : {false, true}) {
-    for (Group* group : walk.groups) {
-      if (group->future.has_value() != takes_over || !CouldHold(*group, ticket)) continue;
-      if (HasRefused(*group, ticket) || IsBehind(ticket, *group)) continue;
-      const Clock::Time at = RoomAt(*group, ticket, runs_, walk.now);
-      if (first != nullptr && at >= first_at) continue;
-      first = group;
-      first_at = at;
+  Group* chosen = nullptr;
+  Clock::Time at = Clock::Time::max();
+  Group* taken = nullptr;
+  for (Group* group : walk.groups) {
+    if (!CouldHold(*group, ticket) || HasRefused(*group, ticket)) continue;
+    if (group->future) {
+      const Ticket& other = *group->future->ticket;
+      if (!queue_.Before(ticket, other)) continue;
+      if (taken == nullptr || queue_.Before(*taken->future->ticket, other)) taken = group;
+    } else if (const Clock::Time room_at = RoomAt(*group, ticket, runs_, walk.now);
+               chosen == nullptr || room_at < at) {
+      chosen = group;
+      at = room_at;
     }
-    if (first != nullptr) break;
   }
-  if (first == nullptr) return;
-  if (first->future) first->future->ticket->kept_room_on = 0;
-  first->future = {.ticket = &ticket, .at = first_at, .runs = runs_};
-  ticket.kept_room_on = first->id;
+  if (chosen == nullptr) {
+    if (taken == nullptr) return;
+    chosen = taken;
+    at = RoomAt(*chosen, ticket, runs_, walk.now);
+    chosen->future->ticket->kept_room_on = 0;
+  }
+  chosen->future = {.ticket = &ticket, .at = at, .runs = runs_};
+  ticket.kept_room_on = chosen->id;
   walk.FindOpen();
 }
 
@@ -265,6 +290,18 @@ int64_t Dispatcher::Room(Group& group, bool prompt_logits) {
   std::optional<int64_t>& room = group.room[prompt_logits];
   if (!room) room = group.LargestContextNow(prompt_logits);
   return *room;
+}
+
+int64_t Dispatcher::RoomByPreemption(Group& group, const Demand& demand) {
+  const auto [it, is_new] = group.room_by_preemption.try_emplace({demand.priority, demand.prompt_logits}, 0);
+  if (is_new) {
+    std::vector<std::span<const int64_t>> victims;
+    for (const auto& [id, ticket] : group.tickets) {
+      if (ticket->aged_priority < demand.priority) victims.emplace_back(ticket->reserved);
+    }
+    it->second = group.LargestContextNow(demand.prompt_logits, victims);
+  }
+  return it->second;
 }
 
 int64_t Dispatcher::LowestPriority(Group& group) {

@@ -50,6 +50,7 @@ struct Ticket {
   int64_t prefill_tokens = 0;     // those it had then
   int64_t aged_priority = 0;      // as of then
   std::vector<int64_t> reserved;  // [kvp] pages, of the group
+  int64_t most_reserved = 0;      // of them
 };
 
 // By priority, then by arrival. Tickets outlive their stay. Threads: one thread at a time.

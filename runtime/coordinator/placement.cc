@@ -37,14 +37,18 @@ GroupState::GroupState(GroupDescription group) : description(std::move(group)), 
   }
 }
 
-int64_t GroupState::LargestContextNow(bool prompt_logits) const {
-  if (draining || !runs_whole_requests() || free_slots() < 1) return 0;
+int64_t GroupState::LargestContextNow(bool prompt_logits,
+                                      std::span<const std::span<const int64_t>> without) const {
+  if (draining || !runs_whole_requests()) return 0;
+  if (free_slots() + static_cast<int64_t>(without.size()) < 1) return 0;
+  Reservations left = store;
+  for (const std::span<const int64_t> pages : without) left.Release(pages);
   // The demand never falls with the length, so the lengths that fit are those up to the answer.
   int64_t fits = 0;
   int64_t above = LargestContext(prompt_logits) + 1;
   while (above - fits > 1) {
     const int64_t middle = fits + (above - fits) / 2;
-    (Fits(store, Need(middle, prompt_logits)) ? fits : above) = middle;
+    (Fits(left, Need(middle, prompt_logits)) ? fits : above) = middle;
   }
   return fits;
 }

@@ -32,8 +32,9 @@ struct GroupState {
   }
   // The longest request that it could hold if it were empty, prompt plus output.
   int64_t LargestContext(bool prompt_logits) const { return largest_context_[prompt_logits ? 1 : 0]; }
-  // The same beside what was promised to others; 0 when it takes no requests.
-  int64_t LargestContextNow(bool prompt_logits) const;
+  // The same beside what was promised to those that run there, all but `without`; 0 when it takes no
+  // requests.
+  int64_t LargestContextNow(bool prompt_logits, std::span<const std::span<const int64_t>> without = {}) const;
 
  private:
   int64_t largest_context_[2];

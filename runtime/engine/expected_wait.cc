@@ -15,15 +15,16 @@ Forecast::Forecast(std::span<const RemainingWork> running, FreeCapacity free, co
   std::sort(shortest_first.begin(), shortest_first.end(), [](const RemainingWork& a, const RemainingWork& b) {
     return a.prefill_tokens < b.prefill_tokens;
   });
-  for (const RemainingWork& work : shortest_first) Run(work);
+  ends_.reserve(shortest_first.size());
+  for (const RemainingWork& work : shortest_first) ends_.push_back(Run(work));
+  std::sort(ends_.begin(), ends_.end(), std::greater<>());
 }
 
-void Forecast::Run(const RemainingWork& work) {
+Forecast::End Forecast::Run(const RemainingWork& work) {
   prefill_end_s_ = std::max(prefill_end_s_, now_s_) +
                    static_cast<double>(work.prefill_tokens) / rates_.prefill_tokens_per_s;
   const double begin_s = work.prefill_tokens > 0 ? prefill_end_s_ : now_s_;
-  const End end = {begin_s + work.output_tokens * rates_.decode_step_s, work.pages};
-  ends_.insert(std::upper_bound(ends_.begin(), ends_.end(), end, std::greater<>()), end);
+  return {begin_s + work.output_tokens * rates_.decode_step_s, work.pages};
 }
 
 Forecast::Room Forecast::FirstRoom(int64_t pages) const {
@@ -42,7 +43,8 @@ double Forecast::Start(const RemainingWork& work) {
   now_s_ = room.at_s;
   free_ = {room.free.slots - 1, room.free.pages - work.pages};
   ends_.resize(ends_.size() - room.ended);
-  Run(work);
+  const End end = Run(work);
+  ends_.insert(std::upper_bound(ends_.begin(), ends_.end(), end, std::greater<>()), end);
   return now_s_;
 }
 

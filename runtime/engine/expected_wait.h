@@ -45,7 +45,7 @@ class Forecast {
     size_t ended = 0;  // of ends_, from its back
   };
   Room FirstRoom(int64_t pages) const;
-  void Run(const RemainingWork& work);
+  End Run(const RemainingWork& work);
 
   FreeCapacity free_;
   ServiceRates rates_;
