@@ -59,13 +59,14 @@ void Dispatcher::RemoveGroup(GroupId id, Clock::Time now) {
   OnGroupsChanged();
 }
 
-void Dispatcher::DrainGroup(GroupId id) {
+bool Dispatcher::DrainGroup(GroupId id) {
   Group& group = *groups_.at(id);
-  if (group.draining) return;
+  if (group.draining) return false;
   group.draining = true;
   ForgetRoom(group);
   if (group.future) DropFuture(*group.future->ticket);
   OnGroupsChanged();
+  return true;
 }
 
 void Dispatcher::OnGroupsChanged() {
@@ -148,9 +149,9 @@ absl::StatusOr<TicketId> Dispatcher::Submit(const Demand& demand, Clock::Time no
   return id;
 }
 
-void Dispatcher::End(TicketId id, std::optional<int64_t> output_tokens) {
+bool Dispatcher::End(TicketId id, std::optional<int64_t> output_tokens) {
   const auto it = tickets_.find(id);
-  if (it == tickets_.end()) return;
+  if (it == tickets_.end()) return false;
   Ticket& ticket = *it->second;
   if (output_tokens && ticket.demand.max_tokens > 0) {
     const double share = static_cast<double>(*output_tokens) / static_cast<double>(ticket.demand.max_tokens);
@@ -163,11 +164,12 @@ void Dispatcher::End(TicketId id, std::optional<int64_t> output_tokens) {
   }
   due_.erase({ticket.due, id});
   tickets_.erase(it);
+  return true;
 }
 
-void Dispatcher::Refused(TicketId id, Clock::Time now) {
+bool Dispatcher::Refused(TicketId id, Clock::Time now) {
   const auto it = tickets_.find(id);
-  if (it == tickets_.end() || it->second->group == 0) return;
+  if (it == tickets_.end() || it->second->group == 0) return false;
   Ticket& ticket = *it->second;
   Group& group = *groups_.at(ticket.group);
   group.has_refused = true;
@@ -175,6 +177,7 @@ void Dispatcher::Refused(TicketId id, Clock::Time now) {
   ticket.refusals.push_back({group.id, group.loads});
   StopRunning(ticket);
   Wait(ticket, now);
+  return true;
 }
 
 void Dispatcher::Wait(Ticket& ticket, Clock::Time now) {

@@ -63,9 +63,8 @@ class Dispatcher {
   void AddGroup(GroupId group, GroupDescription description);
   // What ran there waits again; nothing has to be sent to it.
   void RemoveGroup(GroupId group, Clock::Time now);
-  // It gets no new requests.
-  void DrainGroup(GroupId group);
-  // Says whether that was news.
+  // It gets no new requests. Says whether that was news, as the next ones do.
+  bool DrainGroup(GroupId group);
   bool SetLoad(GroupId group, const GroupLoad& load);
 
   // Queues a request. InvalidArgument when no group could ever hold it, and names the largest output or
@@ -75,9 +74,9 @@ class Dispatcher {
   absl::Status Admits() const;
   // It has ended; by itself, after so many tokens of output, or because nobody waits for it any more. Unknown
   // tickets are ignored.
-  void End(TicketId ticket, std::optional<int64_t> output_tokens);
+  bool End(TicketId ticket, std::optional<int64_t> output_tokens);
   // Its group has refused it: it waits again, and is not tried there before the group's next load.
-  void Refused(TicketId ticket, Clock::Time now);
+  bool Refused(TicketId ticket, Clock::Time now);
 
   // Does nothing before next_event().
   std::vector<Decision> Decide(Clock::Time now);
@@ -139,9 +138,9 @@ class Dispatcher {
   void EndOverdue(Clock::Time now, std::vector<Decision>* decisions);
   void GoThroughQueue(Clock::Time now, std::vector<Decision>* decisions);
   std::vector<Ticket*> Candidates(const Walk& walk, std::vector<Ticket*> fresh) const;
-  bool TryStart(Ticket& ticket, Groups groups, const Walk& walk);
-  bool TryPreempt(Ticket& ticket, Groups groups, const Walk& walk);
-  void Start(Ticket& ticket, const Placement& placement, const Walk& walk);
+  bool TryStart(Ticket& ticket, Groups groups, Walk& walk);
+  bool TryPreempt(Ticket& ticket, Groups groups, Walk& walk);
+  void Start(Ticket& ticket, const Placement& placement, Walk& walk);
   void KeepRoomFor(Ticket& ticket, Walk& walk);
   bool MayUse(const Ticket& ticket, const Group& group, Clock::Time now) const;
   bool IsBehind(const Ticket& ticket, const Group& group) const;

@@ -31,6 +31,8 @@ struct Dispatcher::Walk {
   std::vector<Group*> groups;   // all
   std::vector<Group*> touched;  // those that may have room for tickets that were tried
   int64_t open[2] = {0, 0};     // the largest context of a group where room is kept for nobody
+  // Somebody has left a group or a place that was kept, which those that come next have not seen.
+  bool is_stale = false;
 
   void FindOpen() {
     open[0] = open[1] = 0;
@@ -90,14 +92,21 @@ void Dispatcher::GoThroughQueue(Clock::Time now, std::vector<Decision>* decision
     if (group->future) group->future->at = RoomAt(*group, *group->future->ticket, group->future->runs, now);
   }
   walk.FindOpen();
-  for (Ticket* ticket : Candidates(walk, std::exchange(fresh_, {}))) {
-    if (ticket->homeless_since) continue;
-    const Groups groups = ticket->tried ? walk.touched : walk.groups;
+  const std::vector<Ticket*> candidates = Candidates(walk, std::exchange(fresh_, {}));
+  for (size_t i = 0; i < candidates.size(); ++i) {
+    Ticket& ticket = *candidates[i];
+    if (ticket.homeless_since) continue;
+    const Groups groups = ticket.tried ? walk.touched : walk.groups;
     const bool is_open =
-        !ticket->tried || ticket->demand.total_tokens() <= walk.open[ticket->demand.prompt_logits];
-    ticket->tried = true;
-    if (TryStart(*ticket, groups, walk) || TryPreempt(*ticket, groups, walk)) continue;
-    if (is_open && ticket->kept_room_on == 0) KeepRoomFor(*ticket, walk);
+        !ticket.tried || ticket.demand.total_tokens() <= walk.open[ticket.demand.prompt_logits];
+    ticket.tried = true;
+    const bool starts = TryStart(ticket, groups, walk) || TryPreempt(ticket, groups, walk);
+    if (!starts && is_open && ticket.kept_room_on == 0) KeepRoomFor(ticket, walk);
+    if (!walk.is_stale) continue;
+    for (const Group* group : walk.touched) touched_.insert(group->id);
+    std::copy_if(candidates.begin() + static_cast<std::ptrdiff_t>(i) + 1, candidates.end(),
+                 std::back_inserter(fresh_), [](const Ticket* rest) { return !rest->tried; });
+    return;
   }
 }
 
@@ -109,23 +118,24 @@ std::vector<Ticket*> Dispatcher::Candidates(const Walk& walk, std::vector<Ticket
     for (const bool logits : {false, true}) most[logits] = std::max(most[logits], Room(*group, logits));
     lowest_priority = std::min(lowest_priority, LowestPriority(*group));
   }
-  std::vector<Ticket*> tried;
+  std::vector<Ticket*> changed;
   queue_.ForEachClass([&](int priority, std::span<const TicketQueue::Entry> entries) {
+    const bool preempts = lowest_priority < priority;
     for (const auto& [total_tokens, prompt_logits, ticket] : entries) {
-      if ((total_tokens <= most[prompt_logits] || lowest_priority < priority) && ticket->tried) {
-        tried.push_back(ticket);
-      }
+      if (preempts || total_tokens <= most[prompt_logits]) changed.push_back(ticket);
     }
   });
+  if (fresh.empty()) return changed;
   const auto before = [this](const Ticket* a, const Ticket* b) { return queue_.Before(*a, *b); };
   std::sort(fresh.begin(), fresh.end(), before);
   std::vector<Ticket*> candidates;
-  candidates.reserve(tried.size() + fresh.size());
-  std::merge(tried.begin(), tried.end(), fresh.begin(), fresh.end(), std::back_inserter(candidates), before);
+  candidates.reserve(changed.size() + fresh.size());
+  std::set_union(changed.begin(), changed.end(), fresh.begin(), fresh.end(), std::back_inserter(candidates),
+                 before);
   return candidates;
 }
 
-bool Dispatcher::TryStart(Ticket& ticket, Groups groups, const Walk& walk) {
+bool Dispatcher::TryStart(Ticket& ticket, Groups groups, Walk& walk) {
   const int64_t total_tokens = ticket.demand.total_tokens();
   const int64_t prefill_tokens = ticket.demand.prompt_tokens + ticket.output_tokens;
   std::optional<Placement> best;
@@ -143,13 +153,18 @@ bool Dispatcher::TryStart(Ticket& ticket, Groups groups, const Walk& walk) {
   return true;
 }
 
-void Dispatcher::Start(Ticket& ticket, const Placement& placement, const Walk& walk) {
+void Dispatcher::Start(Ticket& ticket, const Placement& placement, Walk& walk) {
   Group& group = *groups_.at(placement.group);
   std::string reason = absl::StrFormat("first token expected in %.3f s, %.0f %% full afterwards",
                                        placement.expected_first_token_s, 100 * placement.fullness);
   if (IsBehind(ticket, group)) {
     absl::StrAppend(&reason, ", ends before there is room for request ", group.future->ticket->id);
+  } else if (group.future) {
+    // Its own, or that of one that comes after it and has to look for another.
+    walk.is_stale = true;
+    DropFuture(*group.future->ticket);
   }
+  walk.is_stale = walk.is_stale || ticket.kept_room_on != 0;
   TakeFromQueue(ticket);
   ticket.waited += walk.now - ticket.queued_at;
   ticket.group = placement.group;
@@ -176,7 +191,7 @@ void Dispatcher::Start(Ticket& ticket, const Placement& placement, const Walk& w
 }
 
 // Those of the lowest priority go; of equals the fewest, then those that lose least.
-bool Dispatcher::TryPreempt(Ticket& ticket, Groups groups, const Walk& walk) {
+bool Dispatcher::TryPreempt(Ticket& ticket, Groups groups, Walk& walk) {
   std::vector<Group*> candidates;
   for (Group* group : groups) {
     if (LowestPriority(*group) >= ticket.demand.priority) continue;
@@ -215,6 +230,7 @@ bool Dispatcher::TryPreempt(Ticket& ticket, Groups groups, const Walk& walk) {
     for (const size_t victim : victims) chosen.push_back(running[victim]);
   }
   if (from == nullptr) return false;
+  walk.is_stale = true;
   for (Ticket* victim : chosen) {
     StopRunning(*victim);
     ++victim->preemptions;
