@@ -46,14 +46,18 @@ struct Dispatcher::Walk {
 
 std::vector<Decision> Dispatcher::Decide(Clock::Time now) {
   std::vector<Decision> decisions;
-  if (std::exchange(homes_changed_, false)) {
+  bool goes_on = std::exchange(homes_changed_, false);
+  if (goes_on) {
     queue_.ForEachClass([this, now](int, std::span<const TicketQueue::Entry> entries) {
       for (const TicketQueue::Entry& entry : entries) FindHome(*entry.ticket, now);
     });
   }
   EndOverdue(now, &decisions);
   // Again for those that were preempted, and where room was kept that is not needed any more.
-  while (!fresh_.empty() || !touched_.empty()) GoThroughQueue(now, &decisions);
+  while (goes_on || !fresh_.empty() || !touched_.empty()) {
+    goes_on = false;
+    GoThroughQueue(now, &decisions);
+  }
   return decisions;
 }
 
