@@ -278,6 +278,8 @@ double Dispatcher::ExpectedWait(int64_t prompt_tokens) const {
       for (auto& candidate : forecasts) {
         const Group& group = *candidate.first;
         if (!CouldHold(group, *entry.ticket)) continue;
+        // Those behind it go by where its room is kept.
+        if (entry.ticket->kept_room_on != 0 && entry.ticket->kept_room_on != group.id) continue;
         std::optional<RemainingWork>& work = works[group.layout];
         if (!work) work = WorkOf(*entry.ticket, group);
         const double room_s = candidate.second.RoomFor(work->pages);

@@ -36,7 +36,7 @@ class Overload {
   Overload(unsigned seed, bool random_ends) : cluster_({.max_waiting = 32}, seed), random_ends_(random_ends) {
     int64_t capacity = 0;
     for (const auto& [tokens, kvp] : {std::pair(60'000, 1), {120'000, 2}, {240'000, 4}, {480'000, 8}}) {
-      cluster_.Join(GroupOf(tokens, kvp), {.prefill_tokens_per_s = 40 * std::sqrt(tokens) * kvp / 4 + 5'000,
+      cluster_.Join(GroupOf(tokens, kvp), {.prefill_tokens_per_s = 800.0 * kvp,
                                            .decode_step_s = 0.02,
                                            .told = cluster_.random().Log(0.9, 1.1)});
       capacity += tokens;

@@ -75,18 +75,19 @@ void SimulatedCluster::Tell(GroupId id) {
   load.prefill_tokens_per_s = group.speed.prefill_tokens_per_s * group.speed.told;
   load.decode_step_s = group.speed.decode_step_s / group.speed.told;
   for (const auto& [ticket, run] : group.runs) {
-    load.running.push_back({ticket, ComputedTokens(run, now()),
+    load.running.push_back({ticket, static_cast<int64_t>(ComputedTokens(run, now())),
                             requests_.at(ticket).done_tokens + OutputTokens(group, run, now())});
   }
   dispatcher_.SetLoad(id, load);
   if (!requests_.empty() || events_.size() > groups_.size()) In(kTellEveryS, [this, id] { Tell(id); });
 }
 
-int64_t SimulatedCluster::ComputedTokens(const Group::Run& run, Clock::Time now) {
+double SimulatedCluster::ComputedTokens(const Group::Run& run, Clock::Time now) {
   if (now >= run.prefill_end) return run.prompt_tokens;
-  if (now <= run.prefill_begin) return 0;
-  return static_cast<int64_t>(static_cast<double>(run.prompt_tokens) * ToSeconds(now - run.prefill_begin) /
-                              ToSeconds(run.prefill_end - run.prefill_begin));
+  if (now <= run.prefill_begin) return run.computed_tokens;
+  return run.computed_tokens + (run.prompt_tokens - run.computed_tokens) *
+                                   ToSeconds(now - run.prefill_begin) /
+                                   ToSeconds(run.prefill_end - run.prefill_begin);
 }
 
 int64_t SimulatedCluster::OutputTokens(const Group& group, const Group::Run& run, Clock::Time now) {
@@ -142,41 +143,26 @@ void SimulatedCluster::Start(const Decision& decision) {
   EXPECT_NE(group.description.role, GroupRole::kPrefill);
   EXPECT_LE(request.demand.total_tokens(), group.description.max_context);
   Group::Run run;
-  run.number = next_run_++;
-  run.prompt_tokens = request.demand.prompt_tokens + request.done_tokens;
+  run.prompt_tokens = static_cast<double>(request.demand.prompt_tokens + request.done_tokens);
   run.output_tokens = request.output_tokens - request.done_tokens;
   run.pages = KvDemand(
       group.description.geometry,
       {request.demand.total_tokens(),
        request.demand.prompt_logits ? group.description.prompt_logits_chunk : group.description.chunk_tokens},
       decision.shift);
-  run.prefill_begin = std::max(group.prefill_end, now());
-  run.prefill_end = run.prefill_begin +
-                    FromSeconds(static_cast<double>(run.prompt_tokens) / group.speed.prefill_tokens_per_s);
-  run.end = run.prefill_end + FromSeconds(static_cast<double>(run.output_tokens) * group.speed.decode_step_s);
-  group.prefill_end = run.prefill_end;
+  run.prefill_begin = run.prefill_end = Clock::Time::max();
   request.group = decision.group;
   request.started = now();
-  const auto if_it_runs = [this, ticket, id = decision.group, number = run.number](auto&& function) {
-    return [=, this] {
-      const auto it = groups_.find(id);
-      if (it == groups_.end() || !it->second.runs.contains(ticket)) return;
-      if (it->second.runs.at(ticket).number == number) function();
-    };
-  };
-  if (refuse_one_in_ > 0 && random_.OneIn(refuse_one_in_)) {
-    In(0.001, if_it_runs([this, ticket] {
-         Stop(ticket);
-         dispatcher_.Refused(ticket);
-       }));
-  }
-  At(run.end, if_it_runs([this, ticket] {
-       const int64_t output_tokens = requests_.at(ticket).output_tokens;
-       ++counts_["end"];
-       Forget(ticket);
-       dispatcher_.End(ticket, output_tokens);
-     }));
   group.runs.emplace(ticket, std::move(run));
+  Plan(decision.group);
+  if (refuse_one_in_ > 0 && random_.OneIn(refuse_one_in_)) {
+    In(0.001, [this, ticket, id = decision.group] {
+      const auto it = requests_.find(ticket);
+      if (it == requests_.end() || it->second.group != id) return;
+      Stop(ticket);
+      dispatcher_.Refused(ticket);
+    });
+  }
   if (on_start) on_start(ticket);
 }
 
@@ -185,10 +171,38 @@ void SimulatedCluster::Stop(TicketId ticket) {
   Group& group = groups_.at(request.group);
   request.done_tokens += OutputTokens(group, group.runs.at(ticket), now());
   group.runs.erase(ticket);
-  group.prefill_end = now();
-  for (const auto& [other, run] : group.runs)
-    group.prefill_end = std::max(group.prefill_end, run.prefill_end);
-  request.group = 0;
+  Plan(std::exchange(request.group, 0));
+}
+
+void SimulatedCluster::Plan(GroupId id) {
+  Group& group = groups_.at(id);
+  ++group.plan;
+  std::vector<std::pair<double, Group::Run*>> prompts;  // tokens left
+  for (auto& [ticket, run] : group.runs) {
+    run.computed_tokens = ComputedTokens(run, now());
+    if (run.prefill_end > now()) prompts.emplace_back(run.prompt_tokens - run.computed_tokens, &run);
+  }
+  std::stable_sort(prompts.begin(), prompts.end(),
+                   [](const auto& a, const auto& b) { return a.first < b.first; });
+  Clock::Time at = now();
+  for (const auto& [tokens, run] : prompts) {
+    run->prefill_begin = at;
+    at = run->prefill_end = at + FromSeconds(tokens / group.speed.prefill_tokens_per_s);
+  }
+  std::pair<Clock::Time, TicketId> first = {Clock::Time::max(), 0};
+  for (const auto& [ticket, run] : group.runs) {
+    const double output_s = static_cast<double>(run.output_tokens) * group.speed.decode_step_s;
+    first = std::min(first, {run.prefill_end + FromSeconds(output_s), ticket});
+  }
+  if (group.runs.empty()) return;
+  At(first.first, [this, id, ticket = first.second, plan = group.plan] {
+    const auto it = groups_.find(id);
+    if (it == groups_.end() || it->second.plan != plan) return;
+    const int64_t output_tokens = requests_.at(ticket).output_tokens;
+    ++counts_["end"];
+    Forget(ticket);
+    dispatcher_.End(ticket, output_tokens);
+  });
 }
 
 void SimulatedCluster::Forget(TicketId ticket) {

@@ -50,11 +50,11 @@ class SimulatedCluster {
     GroupDescription description;
     Speed speed;
     bool draining = false;
-    Clock::Time prefill_end;
+    int64_t plan = 0;  // of its runs, from 1: a new one for each that comes or goes
     struct Run {
-      int64_t number = 0;
-      Clock::Time prefill_begin, prefill_end, end;
-      int64_t prompt_tokens = 0, output_tokens = 0;
+      double prompt_tokens = 0, computed_tokens = 0;  // computed when the plan was made
+      int64_t output_tokens = 0;
+      Clock::Time prefill_begin, prefill_end;
       std::vector<int64_t> pages;
     };
     std::map<TicketId, Run> runs;
@@ -92,9 +92,10 @@ class SimulatedCluster {
   void Start(const Decision& decision);
   void Stop(TicketId ticket);
   void Forget(TicketId ticket);
+  void Plan(GroupId group);
   void Tell(GroupId group);
   void Check() const;
-  static int64_t ComputedTokens(const Group::Run& run, Clock::Time now);
+  static double ComputedTokens(const Group::Run& run, Clock::Time now);
   static int64_t OutputTokens(const Group& group, const Group::Run& run, Clock::Time now);
 
   Random random_;
@@ -105,7 +106,7 @@ class SimulatedCluster {
   std::map<GroupId, Group> groups_;
   std::map<TicketId, Request> requests_;
   GroupId next_group_ = 1;
-  int64_t next_run_ = 1, refuse_one_in_ = 0;
+  int64_t refuse_one_in_ = 0;
   std::map<std::string, int64_t, std::less<>> counts_;
 };
 
