@@ -86,10 +86,10 @@ void Dispatcher::GoThroughQueue(Clock::Time now, std::vector<Decision>* decision
   Walk walk;
   walk.now = now;
   walk.decisions = decisions;
-  const bool is_order_new = queue_.Sort(now);
+  queue_.Sort(now);
   for (const auto& [id, group] : groups_) {
     walk.groups.push_back(group.get());
-    if (is_order_new || touched_.contains(id)) walk.touched.push_back(group.get());
+    if (touched_.contains(id)) walk.touched.push_back(group.get());
   }
   touched_.clear();
   for (Group* group : walk.touched) {
