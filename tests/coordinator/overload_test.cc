@@ -119,7 +119,7 @@ bool IsRightWithinTwo(double told_s, double true_s) {
 
 void Measure(bool random_ends, double right_share) {
   Outcome all;
-  for (unsigned seed = 1; seed <= 3; ++seed) {
+  for (unsigned seed = 1; seed <= (kSimulateLess ? 1 : 3); ++seed) {
     const Overload overload(seed, random_ends);
     const Outcome& outcome = overload.outcome();
     all.late_s.insert(all.late_s.end(), outcome.late_s.begin(), outcome.late_s.end());
@@ -143,7 +143,7 @@ void Measure(bool random_ends, double right_share) {
       "%zu refused: %.1f %% told the truth within a factor of two; told/true 5 %% %.2f, median %.2f, 95 %% "
       "%.2f\n",
       all.waits.size(), 100 * right_found, at(0.05), at(0.5), at(0.95));
-  ASSERT_GT(all.late_s.size(), 100u);
+  ASSERT_GT(all.late_s.size(), 30u);
   ASSERT_GT(all.waits.size(), 100u);
   EXPECT_LE(most_late_s, 10);
   EXPECT_GE(right_found, right_share);
