@@ -219,6 +219,10 @@ class UcxTransport final : public Transport {
   size_t unreleased_payloads_ = 0;
   // UCX tells of what comes only when it has done all that it could do before.
   bool may_progress_ = true;
+  // While a peer has not answered a first connection, UCX over TCP tells all the time that there is
+  // something.
+  bool told_ = false;    // by UCX, at the end of the last Wait
+  bool futile_ = false;  // and then there was nothing
   TransportCounters counters_;
 };
 
@@ -503,6 +507,7 @@ void UcxTransport::TakeInOrder(Stream& stream) {
 bool UcxTransport::Progress(Handler handler) {
   const bool progressed = ucp_worker_progress(worker_.get()) > 0;
   may_progress_ = progressed;
+  futile_ = std::exchange(told_, false) && !progressed;
   for (const std::shared_ptr<Link>& link : std::exchange(failed_, {})) CloseEndpoint(*link);
   ForgetClosed();
   // What callbacks bring about waits for the next call.
@@ -525,9 +530,14 @@ bool UcxTransport::Wait(Clock::Duration timeout) {
   if (ucp_worker_arm(worker_.get()) != UCS_OK) return true;
   std::array<pollfd, 2> files = {
       {{.fd = event_fd_, .events = POLLIN, .revents = 0}, {.fd = wake_fd_, .events = POLLIN, .revents = 0}}};
+  if (futile_) {
+    pollfd wake = {.fd = wake_fd_, .events = POLLIN, .revents = 0};
+    poll(&wake, 1, 1);
+  }
   const auto timeout_ns = std::chrono::nanoseconds(std::max(timeout, Clock::Duration(0))).count();
   const timespec limit = {.tv_sec = timeout_ns / 1'000'000'000, .tv_nsec = timeout_ns % 1'000'000'000};
   const bool any = ppoll(files.data(), files.size(), &limit, nullptr) != 0;  // an interrupt counts
+  told_ = (files[0].revents & POLLIN) != 0;
   uint64_t wakes = 0;
   [[maybe_unused]] const ssize_t unused = read(wake_fd_, &wakes, sizeof(wakes));
   return any;

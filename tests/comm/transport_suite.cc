@@ -391,6 +391,11 @@ TEST_P(TransportSuite, APeerThatEndsFailsItsConnectionAlone) {
         });
     ASSERT_EQ(taken, absl::OkStatus());
     if (++sent == 100) break;
+    // The network fills up.
+    for (int i = 0; i < 10; ++i) {
+      sender->Progress(Ignore);
+      sender->Wait(std::chrono::milliseconds(1));
+    }
   }
   receiver.reset();
   size_t received_by_other = 0;
