@@ -14,7 +14,7 @@ namespace {
 // All integers are little-endian and stored one after the other; a list is its length as 32 bits, then its
 // items.
 static_assert(std::endian::native == std::endian::little);
-constexpr uint32_t kMagic = 0x3142534c;  // "LSB1": the layout below
+constexpr uint32_t kMagic = 0x3242534c;  // "LSB2": the layout below
 
 class Writer {
  public:
@@ -138,6 +138,57 @@ BatchSequence GetSequence(Reader& reader) {
   return sequence;
 }
 
+constexpr size_t kAddressBytes = 4;
+constexpr size_t kOrderBytes = 69;  // without its lists' items
+
+void PutOrder(Writer& writer, const KvOrder& order) {
+  writer.Put(static_cast<uint8_t>(order.kind));
+  for (const std::byte part : order.peer.handoff.token) writer.Put(static_cast<uint8_t>(part));
+  writer.Put(order.peer.handoff.epoch);
+  writer.Put(order.peer.grid.tp);
+  writer.Put(order.peer.grid.kvp);
+  writer.Put(order.peer.shift);
+  writer.PutLength(order.peer.addresses.size());
+  for (const std::string& address : order.peer.addresses) {
+    writer.PutList(std::vector<char>(address.begin(), address.end()));
+  }
+  writer.Put(order.slot);
+  writer.Put(order.shift);
+  writer.Put(order.tokens);
+  std::vector<uint64_t> hashes;
+  for (const BlockHash& hash : order.hashes) hashes.insert(hashes.end(), {hash.low, hash.high});
+  writer.PutList(hashes);
+  writer.PutLength(order.grants.size());
+  for (const BlockGrant& grant : order.grants) PutGrant(writer, grant);
+  writer.PutList(order.first_live_blocks);
+}
+
+KvOrder GetOrder(Reader& reader) {
+  KvOrder order;
+  const auto kind = reader.Get<uint8_t>();
+  if (kind > static_cast<uint8_t>(KvOrder::Kind::kClose)) reader.Fail();
+  order.kind = static_cast<KvOrder::Kind>(kind);
+  for (std::byte& part : order.peer.handoff.token) part = static_cast<std::byte>(reader.Get<uint8_t>());
+  order.peer.handoff.epoch = reader.Get<uint64_t>();
+  order.peer.grid.tp = reader.GetCount<int>();
+  order.peer.grid.kvp = reader.GetCount<int>();
+  order.peer.shift = reader.GetCount<int>();
+  order.peer.addresses.resize(reader.GetLength(kAddressBytes));
+  for (std::string& address : order.peer.addresses) {
+    const std::vector<char> bytes = reader.GetList<char>();
+    address.assign(bytes.begin(), bytes.end());
+  }
+  order.slot = reader.GetCount<int32_t>();
+  order.shift = reader.GetCount<int32_t>();
+  order.tokens = reader.GetCount<int64_t>();
+  const std::vector<uint64_t> hashes = reader.GetList<uint64_t>();
+  for (size_t i = 0; i + 1 < hashes.size(); i += 2) order.hashes.push_back({hashes[i], hashes[i + 1]});
+  order.grants.resize(reader.GetLength(kGrantBytes));
+  for (BlockGrant& grant : order.grants) grant = GetGrant(reader);
+  order.first_live_blocks = reader.GetList<int64_t>();
+  return order;
+}
+
 }  // namespace
 
 int64_t StepBatch::NumTokens() const {
@@ -162,6 +213,8 @@ void StepBatch::AppendTo(std::string* bytes) const {
   writer.Put(kMagic);
   writer.Put(step);
   writer.Put(static_cast<uint8_t>(shutdown));
+  writer.PutLength(kv_orders.size());
+  for (const KvOrder& order : kv_orders) PutOrder(writer, order);
   writer.PutLength(sequences.size());
   for (const BatchSequence& sequence : sequences) PutSequence(writer, sequence);
 }
@@ -175,6 +228,8 @@ absl::StatusOr<StepBatch> StepBatch::Parse(std::string_view bytes) {
   StepBatch batch;
   batch.step = reader.GetCount<int64_t>();
   batch.shutdown = reader.GetFlag();
+  batch.kv_orders.resize(reader.GetLength(kOrderBytes));
+  for (KvOrder& order : batch.kv_orders) order = GetOrder(reader);
   batch.sequences.resize(reader.GetLength(kSequenceBytes));
   for (BatchSequence& sequence : batch.sequences) sequence = GetSequence(reader);
   if (!reader.ok() || reader.remaining() != 0) {

@@ -11,6 +11,7 @@
 
 #include "absl/status/statusor.h"
 #include "kvstore/block_table.h"
+#include "runtime/engine/kv_order.h"
 
 namespace longspan {
 
@@ -33,6 +34,8 @@ struct BatchSequence {
 struct StepBatch {
   int64_t step = 0;
   bool shutdown = false;  // the last batch: workers leave their loop
+  // Before anything is computed, in this order. A batch may have nothing else.
+  std::vector<KvOrder> kv_orders;
   std::vector<BatchSequence> sequences;
 
   int64_t NumTokens() const;

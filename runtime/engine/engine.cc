@@ -92,10 +92,11 @@ absl::Status Engine::Step() {
   state.EndExpired(begin);
   state.AdmitWaiting(begin);
   state.AnnounceStarts();
-  if (state.running.empty()) return absl::OkStatus();
+  const bool active = state.IsActive();
+  if (!active && state.kv_orders.empty()) return absl::OkStatus();
 
   state.Plan(begin);
-  LONGSPAN_CHECK(!state.plan.empty());
+  LONGSPAN_CHECK(active == !state.plan.empty());
   state.BuildBatch();
   const absl::StatusOr<std::span<const float>> logits = state.executor->Execute(state.batch);
   if (!logits.ok()) {
@@ -104,6 +105,7 @@ absl::Status Engine::Step() {
   }
   LONGSPAN_CHECK(static_cast<int64_t>(logits->size()) ==
                  state.batch.NumLogitRows() * state.options.vocab_size);
+  state.AnnounceReady();
   state.SampleTokens(*logits);
   state.token_pace = state.pacer.Release(state.clock.Now());
   state.in_step = true;
@@ -111,7 +113,7 @@ absl::Status Engine::Step() {
   state.in_step = false;
   state.EraseFinished();
   // Listeners are part of the gap between two tokens.
-  state.Measure(ToSeconds(state.clock.Now() - begin));
+  if (active) state.Measure(ToSeconds(state.clock.Now() - begin));
   return absl::OkStatus();
 }
 
@@ -120,9 +122,18 @@ int64_t Engine::steps() const { return state_->totals.steps; }
 TokenPace Engine::token_pace() const { return state_->token_pace; }
 const RequestLimits& Engine::limits() const { return state_->limits; }
 
+bool Engine::State::IsActive() const {
+  return std::any_of(running.begin(), running.end(), [](const auto& sequence) { return !sequence->idle; });
+}
+
 void Engine::State::Plan(Clock::Time now) {
   views.clear();
-  for (const auto& sequence : running) {
+  active.clear();
+  plan.clear();
+  for (size_t i = 0; i < running.size(); ++i) {
+    const std::unique_ptr<Sequence>& sequence = running[i];
+    if (sequence->idle) continue;
+    active.push_back(static_cast<int32_t>(i));
     views.push_back({.prefill_tokens = sequence->prefill_tokens,
                      .computed_tokens = sequence->computed_tokens,
                      .prompt_logits = sequence->prompt_logits,
@@ -130,11 +141,14 @@ void Engine::State::Plan(Clock::Time now) {
                      .arrival = sequence->id,
                      .priority = sequence->priority});
   }
+  if (views.empty()) return;
   Schedule(views, pacer.NextBudget(views, now), &plan);
+  for (ScheduledChunk& chunk : plan) chunk.sequence = active[static_cast<size_t>(chunk.sequence)];
 }
 
 void Engine::State::BuildBatch() {
   batch.step = totals.steps++;
+  batch.kv_orders = std::exchange(kv_orders, {});
   batch.sequences.resize(plan.size());
   work = {};
   usual_work = true;
@@ -145,7 +159,7 @@ void Engine::State::BuildBatch() {
     const int64_t end = begin + chunk.tokens;
     BatchSequence& part = batch.sequences[i];
     part.slot = sequence.slot;
-    part.starts = begin == 0;
+    part.starts = !std::exchange(sequence.started, true);
     part.shift = sequence.blocks.shift();
     part.first_position = begin;
     part.tokens.assign(sequence.tokens.begin() + begin, sequence.tokens.begin() + end);
@@ -237,6 +251,8 @@ void Engine::State::DeliverToken(Sequence& sequence, const absl::StatusOr<int32_
     Finish(sequence, FinishReason::kStop);
   } else if (sequence.output_tokens() == sequence.max_tokens) {
     Finish(sequence, FinishReason::kLength);
+  } else if (sequence.sends_to) {
+    sequence.idle = true;  // until nobody needs its KV
   }
 }
 

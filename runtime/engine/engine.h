@@ -47,6 +47,7 @@ struct EngineOptions {
   double itl_target_s = kNoItlTarget;
   // How long smaller requests may start before the first in the queue while there is no room for it.
   double max_overtaken_s = 0;
+  BlockHash kv_root;             // of the hashes of KV that moves between groups (kvstore/block_hash.h)
   const Clock* clock = nullptr;  // outlives the engine; null: a SteadyClock
 };
 
@@ -65,6 +66,11 @@ class Engine {
   // Ends a request, frees all it held; OnFinish is called before this returns. Unknown or finished ids are
   // ignored.
   void Cancel(RequestId id);
+
+  // The token after what a request with receives_from receives. Unknown ids are ignored.
+  void Continue(RequestId id, int32_t token);
+  // How its handoff went; unknown ones are ignored.
+  void KvArrived(const HandoffId& handoff, const KvArrival& arrival);
 
   bool HasWork() const;
   // Runs one step. An error means that the group is unusable; every open request has then been finished with

@@ -37,6 +37,8 @@ class EngineLoop::Forwarder final : public RequestListener {
     if (logprobs_) generated.logprobs = ComputeLogprobs(logits_, token, static_cast<size_t>(*logprobs_));
     return listener_->OnToken(generated);
   }
+  void OnReadyForKv() override { listener_->OnReadyForKv(); }
+  void OnKvArrived(const KvArrival& arrival) override { listener_->OnKvArrived(arrival); }
   void OnFinish(FinishReason reason) override {
     listener_->OnFinish(reason);
     const auto it = loop_.requests_.find(ticket_);
@@ -84,20 +86,32 @@ absl::StatusOr<EngineLoop::Ticket> EngineLoop::Submit(Request request,
   if (absl::Status status = AdmitsLocked(); !status.ok()) return status;
   ++open_;
   const Ticket ticket = next_ticket_++;
-  commands_.push_back({ticket, std::move(request), std::move(listener), {}});
+  commands_.push_back({ticket, std::move(request), std::move(listener), {}, {}, {}});
   changed_.notify_one();
   return ticket;
 }
 
 void EngineLoop::Cancel(Ticket ticket) {
   const std::lock_guard lock(mutex_);
-  commands_.push_back({ticket, {}, nullptr, {}});
+  commands_.push_back({ticket, {}, nullptr, {}, {}, {}});
   changed_.notify_one();
 }
 
 void EngineLoop::Refuse(std::shared_ptr<ResponseListener> listener, absl::Status error) {
   const std::lock_guard lock(mutex_);
-  commands_.push_back({0, {}, std::move(listener), std::move(error)});
+  commands_.push_back({0, {}, std::move(listener), std::move(error), {}, {}});
+  changed_.notify_one();
+}
+
+void EngineLoop::Continue(Ticket ticket, int32_t token) {
+  const std::lock_guard lock(mutex_);
+  commands_.push_back({ticket, {}, nullptr, {}, token, {}});
+  changed_.notify_one();
+}
+
+void EngineLoop::KvArrived(const HandoffId& handoff, const KvArrival& arrival) {
+  const std::lock_guard lock(mutex_);
+  commands_.push_back({0, {}, nullptr, {}, {}, std::pair(handoff, arrival)});
   changed_.notify_one();
 }
 
@@ -121,8 +135,8 @@ absl::Status EngineLoop::Run(const std::function<void()>& tick) {
     bool too_late = false;
     {
       std::unique_lock lock(mutex_);
-      if (commands_.empty() && requests_.empty()) {
-        if (draining_) return absl::OkStatus();
+      if (commands_.empty() && (stuck_ || !engine_.HasWork())) {
+        if (draining_ && requests_.empty()) return absl::OkStatus();
         changed_.wait_for(lock, kTickEvery);
       }
       commands.swap(commands_);
@@ -131,7 +145,9 @@ absl::Status EngineLoop::Run(const std::function<void()>& tick) {
     for (Command& command : commands) Execute(std::move(command));
     commands.clear();
     if (too_late) CancelAll();
+    stuck_ = false;
     if (engine_.HasWork()) {
+      const int64_t steps = engine_.steps();
       if (const absl::Status status = engine_.Step(); !status.ok()) {
         {
           const std::lock_guard lock(mutex_);
@@ -143,6 +159,7 @@ absl::Status EngineLoop::Run(const std::function<void()>& tick) {
         }
         return status;
       }
+      stuck_ = engine_.steps() == steps;
     }
     ended_.clear();
     Publish();
@@ -150,8 +167,18 @@ absl::Status EngineLoop::Run(const std::function<void()>& tick) {
 }
 
 void EngineLoop::Execute(Command command) {
+  if (command.arrival) {
+    engine_.KvArrived(command.arrival->first, command.arrival->second);
+    return;
+  }
   if (command.listener == nullptr) {
-    if (const auto it = requests_.find(command.ticket); it != requests_.end()) engine_.Cancel(it->second->id);
+    const auto it = requests_.find(command.ticket);
+    if (it == requests_.end()) return;
+    if (command.next_token) {
+      engine_.Continue(it->second->id, *command.next_token);
+    } else {
+      engine_.Cancel(it->second->id);
+    }
     return;
   }
   const auto listener = command.listener;

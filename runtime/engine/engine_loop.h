@@ -10,6 +10,8 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
+#include <utility>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
@@ -39,6 +41,9 @@ class EngineLoop {
   void Cancel(Ticket ticket);
   // Any thread: has the listener hear of an error, on the engine's thread.
   void Refuse(std::shared_ptr<ResponseListener> listener, absl::Status error);
+  // Any thread: as the engine's.
+  void Continue(Ticket ticket, int32_t token);
+  void KvArrived(const HandoffId& handoff, const KvArrival& arrival);
   // Any thread: takes no more requests, and lets Run return when the last has ended. What is still open after
   // `timeout` is cancelled.
   void Drain(Clock::Duration timeout);
@@ -59,8 +64,10 @@ class EngineLoop {
   struct Command {
     Ticket ticket = 0;
     Request request;
-    std::shared_ptr<ResponseListener> listener;  // null: cancel
+    std::shared_ptr<ResponseListener> listener;  // null: cancel, or what follows
     absl::Status refusal;
+    std::optional<int32_t> next_token;
+    std::optional<std::pair<HandoffId, KvArrival>> arrival;
   };
 
   absl::Status AdmitsLocked() const;
@@ -88,6 +95,7 @@ class EngineLoop {
   std::vector<std::unique_ptr<Forwarder>> ended_;  // since the last step, which may still call them
   Clock::Time published_;
   int64_t published_steps_ = -1;
+  bool stuck_ = false;  // the last step had nothing to compute
 };
 
 }  // namespace longspan

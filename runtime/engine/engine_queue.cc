@@ -56,6 +56,8 @@ absl::StatusOr<RequestId> Engine::Submit(Request request, RequestListener* liste
   }
   for (const int32_t token : request.generated) sequence->AcceptOutput(token);
   sequence->shift = request.shift;
+  sequence->receives_from = std::move(request.receives_from);
+  sequence->sends_to = std::move(request.sends_to);
   sequence->priority = request.priority;
   sequence->deadline = request.deadline;
   if (request.deadline) state.next_deadline = std::min(state.next_deadline, *request.deadline);
@@ -73,7 +75,9 @@ absl::Status Engine::State::CheckShift(const Request& request, int64_t max_token
     return absl::InvalidArgumentError(
         absl::StrCat("shift is ", shift, "; it must be from 0 to ", geometry.kvp - 1));
   }
-  const int64_t total_tokens = static_cast<int64_t>(request.prompt.size()) + max_tokens;
+  const auto prompt_tokens = static_cast<int64_t>(request.prompt.size());
+  const int64_t total_tokens =
+      prompt_tokens + (request.sends_to ? static_cast<int64_t>(request.generated.size()) + 1 : max_tokens);
   if (Reservations(geometry).CanReserve({total_tokens, chunk_tokens}, shift)) return absl::OkStatus();
   return absl::InvalidArgumentError(
       absl::StrCat("a sequence of ", total_tokens, " tokens does not fit the KV store with shift ", shift));
@@ -81,7 +85,9 @@ absl::Status Engine::State::CheckShift(const Request& request, int64_t max_token
 
 void Engine::Cancel(RequestId id) { state_->End(id, FinishReason::kCancelled); }
 
-bool Engine::HasWork() const { return !state_->waiting.empty() || !state_->running.empty(); }
+bool Engine::HasWork() const {
+  return !state_->waiting.empty() || !state_->kv_orders.empty() || state_->IsActive();
+}
 
 void Engine::State::End(RequestId id, FinishReason reason) {
   if (const std::unique_ptr<Sequence> sequence = waiting.Take(id); sequence != nullptr) {
@@ -149,7 +155,9 @@ bool Engine::State::Start(Sequence& sequence, Clock::Time now) {
   sequence.prefill_tokens = static_cast<int64_t>(sequence.tokens.size());
   sequence.waited += now - sequence.queued_at;
   sequence.held_up_since.reset();
+  sequence.started = false;
   running.push_back(waiting.Take(sequence.id));
+  if (sequence.receives_from || sequence.sends_to) OpenHandoff(sequence, now);
   return true;
 }
 
@@ -185,6 +193,7 @@ void Engine::State::Preempt(size_t index, Clock::Time now) {
 
 void Engine::State::Release(Sequence& sequence) {
   if (sequence.slot < 0) return;
+  CloseHandoff(sequence);
   blocks->Free(sequence.blocks);
   free_slots.push_back(sequence.slot);
   sequence.slot = -1;

@@ -49,6 +49,13 @@ EngineTotals& EngineTotals::operator+=(const EngineTotals& other) {
   preemptions_total += other.preemptions_total;
   prefill_seconds_total += other.prefill_seconds_total;
   decode_seconds_total += other.decode_seconds_total;
+  handoffs_total += other.handoffs_total;
+  handoffs_given_up_total += other.handoffs_given_up_total;
+  handoff_useful_bytes += other.handoff_useful_bytes;
+  handoff_moved_bytes += other.handoff_moved_bytes;
+  handoff_refused_pieces += other.handoff_refused_pieces;
+  handoff_seconds += other.handoff_seconds;
+  handoff_exposed_seconds += other.handoff_exposed_seconds;
   return *this;
 }
 

@@ -44,6 +44,11 @@ struct EngineTotals {
   int64_t preemptions_total = 0;
   // Time of steps. That of a step which did both is divided by what each part costs.
   double prefill_seconds_total = 0, decode_seconds_total = 0;
+  // Of requests whose KV came from another group.
+  int64_t handoffs_total = 0, handoffs_given_up_total = 0;
+  int64_t handoff_useful_bytes = 0, handoff_moved_bytes = 0, handoff_refused_pieces = 0;
+  double handoff_seconds = 0;          // from being ready for it to its arrival
+  double handoff_exposed_seconds = 0;  // of them, after the source had computed all
 
   EngineTotals& operator+=(const EngineTotals& other);
 };

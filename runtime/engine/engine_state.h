@@ -55,7 +55,16 @@ struct Engine::State {
   void Finish(Sequence& sequence, FinishReason reason);
   void FailAll(const absl::Status& fault);
 
+  // engine_handoff.cc
+  void OpenHandoff(Sequence& sequence, Clock::Time now);
+  void CloseHandoff(Sequence& sequence);
+  void AnnounceReady();
+  void GoOn(Sequence& sequence);            // with the KV that has arrived
+  void ComputeInstead(Sequence& sequence);  // of the KV that has not
+  Sequence* Find(RequestId id);
+
   // engine.cc
+  bool IsActive() const;  // something can be computed
   void Plan(Clock::Time now);
   void BuildBatch();
   void SampleTokens(std::span<const float> logits);
@@ -87,6 +96,8 @@ struct Engine::State {
   Clock::Time next_deadline = Clock::Time::max();  // none is earlier
   // Of the step; kept, so that a step allocates nothing once such a step was seen.
   std::vector<SequenceView> views;
+  std::vector<int32_t> active;     // of the views, indices into running
+  std::vector<KvOrder> kv_orders;  // of the next step
   SchedulePlan plan;
   StepBatch batch;
   struct ChunkResult {

@@ -94,6 +94,10 @@ class ShardedGroup final : public Group {
     backend_.HostFor(count, body);
   }
 
+  void SetOnKvArrival(HandoffAgent::OnArrival on_arrival) override {
+    if (agent_ != nullptr) agent_->SetOnArrival(std::move(on_arrival));
+  }
+
   absl::Status Serve() override;
   CommCounters comm_counters() const override {
     CommCounters sum;
@@ -123,6 +127,7 @@ class ShardedGroup final : public Group {
   absl::StatusOr<GroupReport> GatherReport();
   absl::StatusOr<int64_t> AgreeOnPages(size_t page_bytes);
   int64_t PagesForAll() const;
+  absl::Status StartAgent();
 
   const ModelConfig config_;
   Bootstrap& bootstrap_;
@@ -136,7 +141,9 @@ class ShardedGroup final : public Group {
   KvGeometry geometry_;
   std::unique_ptr<Decoder> decoder_;
   std::unique_ptr<Worker> worker_;
-  std::string message_;  // from rank 0 to the others
+  std::vector<std::string> transport_addresses_;
+  std::unique_ptr<HandoffAgent> agent_;  // null: the group stands alone
+  std::string message_;                  // from rank 0 to the others
   bool ended_ = false;
 };
 
@@ -236,7 +243,34 @@ absl::Status ShardedGroup::Load(const ModelSource& source) {
       Worker::Create(config_, plan_, *decoder_, backend_, worker_options);
   if (!worker.ok()) return worker.status();
   worker_ = *std::move(worker);
+  if (options_.create_transport) {
+    if (absl::Status s = StartAgent(); !s.ok()) return s;
+  }
   record_.Rest("the model is loaded");
+  return absl::OkStatus();
+}
+
+absl::Status ShardedGroup::StartAgent() {
+  static const SteadyClock clock;
+  absl::StatusOr<std::unique_ptr<Transport>> transport = options_.create_transport();
+  if (!transport.ok()) return transport.status();
+  absl::StatusOr<std::vector<std::string>> addresses = bootstrap_.AllGather((*transport)->address());
+  if (!addresses.ok()) return addresses.status();
+  transport_addresses_ = *std::move(addresses);
+  HandoffAgent::Options agent;
+  agent.shape.block_size = options_.numerics.block_size;
+  agent.shape.kv_heads = config_.num_kv_heads;
+  agent.shape.head_dim = config_.head_dim;
+  agent.shape.dtype = options_.numerics.kv_dtype;
+  for (const LayerGroupConfig& group : config_.groups) {
+    agent.shape.groups.push_back({static_cast<int>(group.layers.size()), group.window});
+  }
+  agent.grid = {plan_.tp, plan_.kvp};
+  agent.rank = plan_.rank;
+  agent.pages = worker_->LocalPages();
+  agent.addresses = transport_addresses_;
+  agent_ = std::make_unique<HandoffAgent>(*std::move(transport), std::move(agent), clock);
+  worker_->SetHandoffAgent(agent_.get());
   return absl::OkStatus();
 }
 
@@ -257,6 +291,7 @@ absl::StatusOr<GroupReport> ShardedGroup::GatherReport() {
   report.tp = plan_.tp;
   report.kvp = plan_.kvp;
   report.hosts = *std::move(hosts);
+  report.transport_addresses = transport_addresses_;
   for (const RankReport& r : *reports) {
     report.weight_bytes.push_back(r.weight_bytes);
     report.kv_bytes.push_back(r.kv_bytes);

@@ -16,9 +16,11 @@
 #include "comm/bootstrap.h"
 #include "comm/communicator.h"
 #include "comm/progress_record.h"
+#include "comm/transport.h"
 #include "kernels/backend.h"
 #include "kvstore/block_manager.h"
 #include "runtime/engine/executor.h"
+#include "runtime/engine/handoff_agent.h"
 #include "runtime/model/model_source.h"
 
 namespace longspan {
@@ -35,7 +37,9 @@ struct GroupOptions {
   // Filled by Create: rows of logits that one step can return.
   int64_t max_logit_rows = 0;
   std::function<void(double)> progress;  // of loading, 0 to 1; may be empty
-  ProgressRecord* record = nullptr;      // hears what this rank does; must outlive the group, may be null
+  // Of a group whose KV may move to and from others: makes each rank's transport. Empty: it stands alone.
+  std::function<absl::StatusOr<std::unique_ptr<Transport>>()> create_transport;
+  ProgressRecord* record = nullptr;  // hears what this rank does; must outlive the group, may be null
 };
 
 // What each rank holds and has sent so far; vectors by rank.
@@ -46,6 +50,7 @@ struct GroupReport {
   std::vector<uint64_t> kv_bytes;      // KV pool
   std::vector<uint64_t> comm_bytes;    // sent to other ranks
   std::vector<uint64_t> comm_operations;
+  std::vector<std::string> transport_addresses;  // empty: it stands alone
 };
 
 class Group : public Executor {
@@ -61,6 +66,9 @@ class Group : public Executor {
 
   // This rank's KV pages in device memory; for tools that fill them themselves.
   virtual std::span<std::byte> kv_memory() = 0;
+
+  // Rank 0, before any KV is received: where arrivals are told, on a thread of the group's.
+  virtual void SetOnKvArrival(HandoffAgent::OnArrival on_arrival) = 0;
 
   // Ranks other than 0: carries out steps until rank 0 shuts the group down or something fails.
   virtual absl::Status Serve() = 0;

@@ -12,8 +12,8 @@ namespace {
 using std::chrono::milliseconds;
 
 constexpr milliseconds kLookEvery{100};
-constexpr milliseconds kAskAfter{500};   // without a piece once the source has computed all
-constexpr int kMostRounds = 5;           // of asking, before a handoff is given up
+constexpr milliseconds kAskAfter{500};  // without a piece once the source has computed all
+constexpr int kMostRounds = 5;          // of asking, before a handoff is given up
 constexpr milliseconds kTellAgain{1000};
 constexpr std::chrono::minutes kForgetTally{1};
 
@@ -74,8 +74,8 @@ void HandoffAgent::SetOnArrival(OnArrival on_arrival) {
 }
 
 void HandoffAgent::Receive(const KvOrder& order, BlockPages pages) {
-  HandoffPlan plan = PlanOf(options_.shape, {order.peer.grid, order.peer.shift},
-                            {options_.grid, order.shift}, order.tokens);
+  HandoffPlan plan =
+      PlanOf(options_.shape, {order.peer.grid, order.peer.shift}, {options_.grid, order.shift}, order.tokens);
   BlockReceiverOptions receiver;
   receiver.handoff = order.peer.handoff;
   receiver.rank = options_.rank;
@@ -88,24 +88,23 @@ void HandoffAgent::Receive(const KvOrder& order, BlockPages pages) {
   {
     const std::lock_guard lock(mutex_);
     const Clock::Time now = clock_.Now();
-    Incoming& incoming =
-        incoming_
-            .try_emplace(order.peer.handoff.token,
-                         Incoming{.plan = std::move(plan),
-                                  .peer = order.peer,
-                                  .receiver = std::move(opened),
-                                  .quiet_since = now,
-                                  .told = now})
-            .first->second;
-    if (options_.rank == 0) tallies_.try_emplace(order.peer.handoff.token, Tally{.begin = now, .ranks = {}, .sum = {}});
+    Incoming& incoming = incoming_
+                             .try_emplace(order.peer.handoff.token, Incoming{.plan = std::move(plan),
+                                                                             .peer = order.peer,
+                                                                             .receiver = std::move(opened),
+                                                                             .quiet_since = now,
+                                                                             .told = now})
+                             .first->second;
+    if (options_.rank == 0)
+      tallies_.try_emplace(order.peer.handoff.token, Tally{.begin = now, .ranks = {}, .sum = {}});
     if (incoming.receiver->complete()) EndIncoming(incoming, /*complete=*/true);
   }
   transport_->Wake();
 }
 
 void HandoffAgent::Send(const KvOrder& order) {
-  HandoffPlan plan = PlanOf(options_.shape, {options_.grid, order.shift},
-                            {order.peer.grid, order.peer.shift}, order.tokens);
+  HandoffPlan plan =
+      PlanOf(options_.shape, {options_.grid, order.shift}, {order.peer.grid, order.peer.shift}, order.tokens);
   const std::lock_guard lock(mutex_);
   outgoing_.try_emplace(order.peer.handoff.token, Outgoing{.plan = std::move(plan),
                                                            .peer = order.peer,
@@ -253,14 +252,15 @@ void HandoffAgent::EndIncoming(Incoming& incoming, bool complete) {
 
 void HandoffAgent::TellEnd(Incoming& incoming) {
   incoming.told = clock_.Now();
-  notes_.push_back({.address = options_.addresses[0],
-                    .header = HeaderOf(MessageKind::kEnd, {.token = incoming.peer.handoff.token,
-                                                           .epoch = incoming.peer.handoff.epoch,
-                                                           .rank = options_.rank,
-                                                           .complete = incoming.receiver->complete() ? 1U : 0U,
-                                                           .moved_bytes = incoming.moved_bytes,
-                                                           .refused_pieces = incoming.refused_pieces}),
-                    .payload = {}});
+  notes_.push_back(
+      {.address = options_.addresses[0],
+       .header = HeaderOf(MessageKind::kEnd, {.token = incoming.peer.handoff.token,
+                                              .epoch = incoming.peer.handoff.epoch,
+                                              .rank = options_.rank,
+                                              .complete = incoming.receiver->complete() ? 1U : 0U,
+                                              .moved_bytes = incoming.moved_bytes,
+                                              .refused_pieces = incoming.refused_pieces}),
+       .payload = {}});
 }
 
 void HandoffAgent::AskAgain(const Incoming& incoming, const std::vector<BlockTransfer>& missing) {
@@ -346,7 +346,8 @@ bool HandoffAgent::SendSome() {
         }
         const std::span<const std::byte> whole(payload);
         const PieceHeader piece = EncodePieceHeader(
-            DescribePieces(outgoing.plan, outgoing.peer.handoff, outgoing.hashes, transfer.pieces), {&whole, 1});
+            DescribePieces(outgoing.plan, outgoing.peer.handoff, outgoing.hashes, transfer.pieces),
+            {&whole, 1});
         std::vector<std::byte> header(1 + piece.size());
         header[0] = static_cast<std::byte>(MessageKind::kPiece);
         std::copy(piece.begin(), piece.end(), header.begin() + 1);

@@ -1,5 +1,5 @@
-// One rank's part in handing off KV: sends the blocks of its sequences to the ranks of other groups, and takes
-// in what they send.
+// One rank's part in handing off KV: sends the blocks of its sequences to the ranks of other groups, and
+// takes in what they send.
 //
 // A thread of its own uses the transport. Pages are read and written only between the orders that open a
 // handoff and the one that closes it; orders come with the steps of the group (kv_order.h), so that no step
@@ -30,14 +30,6 @@
 #include "runtime/engine/kv_order.h"
 
 namespace longspan {
-
-// How a handoff went at all ranks of the receiving group.
-struct KvArrival {
-  bool complete = false;      // else it is given up
-  int64_t useful_bytes = 0;   // that were wanted
-  int64_t moved_bytes = 0;    // payloads that came, also damaged and repeated ones
-  int64_t refused_pieces = 0; // messages
-};
 
 // Of one rank, [pages of a block], by layer group and block.
 using BlockPages = std::map<std::pair<int, int64_t>, std::vector<int32_t>>;

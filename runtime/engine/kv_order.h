@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "kvstore/block_hash.h"
+#include "kvstore/block_table.h"
 #include "kvstore/piece_message.h"
 #include "kvstore/shard_map.h"
 
@@ -19,6 +20,14 @@ struct KvPeer {
   std::vector<std::string> addresses;  // [ranks], of transports
 };
 
+// How a handoff went at all ranks of the group that receives.
+struct KvArrival {
+  bool complete = false;       // else it is given up
+  int64_t useful_bytes = 0;    // that were wanted
+  int64_t moved_bytes = 0;     // payloads that came, also damaged and repeated ones
+  int64_t refused_pieces = 0;  // messages
+};
+
 // Carried out by every rank before the step that it comes with computes anything, in order.
 struct KvOrder {
   enum class Kind : uint8_t {
@@ -30,9 +39,11 @@ struct KvOrder {
   Kind kind = Kind::kClose;
   KvPeer peer;  // of kSourceDone and kClose only the handoff
   int32_t slot = 0;
-  int32_t shift = 0;               // of the slot
-  int64_t tokens = 0;              // of the prompt
-  std::vector<BlockHash> hashes;   // [blocks of the prompt]
+  int32_t shift = 0;                       // of the slot
+  int64_t tokens = 0;                      // of the prompt
+  std::vector<BlockHash> hashes;           // [blocks of the prompt]
+  std::vector<BlockGrant> grants;          // kReceive: the slot is new, and has these
+  std::vector<int64_t> first_live_blocks;  // kReceive: [layer groups]
 };
 
 }  // namespace longspan

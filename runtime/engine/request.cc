@@ -18,7 +18,9 @@ Request Copy(const Request& request) {
           .constraint = nullptr,
           .grammar = request.grammar,
           .label = request.label,
-          .shift = request.shift};
+          .shift = request.shift,
+          .receives_from = request.receives_from,
+          .sends_to = request.sends_to};
 }
 
 std::string_view Name(FinishReason reason) {

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "comm/clock.h"
+#include "runtime/engine/kv_order.h"
 
 namespace longspan {
 
@@ -68,6 +69,9 @@ struct Request {
   int64_t label = 0;  // how snapshots name it; 0: by its id
   // s in "block i lies on kvp rank (i + s) mod kvp"; absent: chosen by headroom when it starts.
   std::optional<int> shift = {};
+  // KV of prompt and `generated` comes from a group that computes it, and Engine::Continue tells the token
+  // after them; or it goes to a group that goes on with it: this one ends after one token. With a shift.
+  std::optional<KvPeer> receives_from = {}, sends_to = {};
 };
 
 // All but the constraint, which belongs to one request.
@@ -90,6 +94,10 @@ class RequestListener {
   virtual void OnLogits(int64_t position, std::span<const float> logits) {}
   // A generated token, an end-of-sequence token included. Returns false to stop with reason kStop.
   virtual bool OnToken(int32_t token) { return true; }
+  // With receives_from: the group it comes from may send; later, that the KV has arrived whole, or is
+  // computed here because it has not.
+  virtual void OnReadyForKv() {}
+  virtual void OnKvArrived(const KvArrival& arrival) {}
   virtual void OnFinish(FinishReason reason) {}
 };
 

@@ -58,7 +58,9 @@ absl::StatusOr<int64_t> CheckRequest(const Request& request, const RequestLimits
       std::clamp(limits.max_context - prompt, least_output, limits.default_max_tokens));
   const bool store_decides = limits.store_tokens < limits.max_context;
   const int64_t limit = store_decides ? limits.store_tokens : limits.max_context;
-  if (wanted <= limit - prompt) return wanted;
+  // Of the output of a request that goes on elsewhere one token belongs here.
+  const int64_t stays = request.sends_to ? static_cast<int64_t>(request.generated.size()) + 1 : wanted;
+  if (stays <= limit - prompt) return wanted;
 
   const int64_t fits = std::max<int64_t>(0, limit - prompt);
   return absl::InvalidArgumentError(absl::StrCat(

@@ -28,6 +28,9 @@ class ResponseListener {
   virtual void OnPromptLogprobs(PositionLogprobs) {}
   // Returns false to stop: OnFinish(kStop) follows.
   virtual bool OnToken(const GeneratedToken& token) = 0;
+  // As RequestListener's.
+  virtual void OnReadyForKv() {}
+  virtual void OnKvArrived(const KvArrival&) {}
   virtual void OnFinish(FinishReason reason) = 0;
   // It was refused, or ends for a reason that is not the request's own.
   virtual void OnError(const absl::Status& error) = 0;

@@ -40,9 +40,20 @@ struct Sequence {
   int preemptions = 0;
   bool announced = false;  // OnStart was called
 
+  // KV that moves; see Request.
+  std::optional<KvPeer> receives_from, sends_to;
+  bool kv_open = false;     // the workers know of it
+  bool kv_arrived = false;  // and the workers do not any more
+  bool told_ready = false;
+  bool goes_on = false;  // the token after what it receives is known
+  Clock::Time kv_opened_at, went_on_at;
+  // Nothing is computed for it: its KV is awaited, or kept for another group.
+  bool idle = false;
+
   // From admission on, until it ends or is preempted. Before a step computed_tokens < tokens.size(): the last
   // token of a sequence that goes on is always still to be computed.
-  int slot = -1;  // -1 while it waits
+  int slot = -1;         // -1 while it waits
+  bool started = false;  // the workers know its slot
   BlockTable blocks;
   int64_t prefill_tokens = 0;   // those it had when it was admitted: computed before it decodes
   int64_t computed_tokens = 0;  // positions whose KV is written
@@ -59,7 +70,10 @@ struct Sequence {
     if (constraint != nullptr) constraint->Accept(token);
     if (UsesTokenCounts(sampling)) counts.AddOutput(token);
   }
-  int64_t total_tokens() const { return prompt_tokens + max_tokens; }
+  // That it may come to here.
+  int64_t total_tokens() const {
+    return sends_to ? static_cast<int64_t>(tokens.size()) + (idle ? 0 : 1) : prompt_tokens + max_tokens;
+  }
   KvNeed kv_need() const { return {total_tokens(), chunk_tokens}; }
   // While it waits, or runs after it waited until `now`.
   int64_t AgedPriorityAt(Clock::Time now) const {

@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "kernels/check.h"
+#include "kvstore/kv_geometry.h"
 #include "kvstore/shard_map.h"
 
 namespace longspan {
@@ -57,6 +58,7 @@ absl::Status Worker::ApplyBlocks(const BatchSequence& sequence) {
   if (sequence.starts) {
     slot.shift = sequence.shift;
     slot.groups.assign(config_.groups.size(), {});
+    slot.told_blocks = 0;
   }
   for (const BlockGrant& grant : sequence.grants) {
     if (BlockOwner(grant.block_index, slot.shift, plan_.kvp) != plan_.kvp_rank()) continue;
@@ -73,6 +75,70 @@ absl::Status Worker::ApplyBlocks(const BatchSequence& sequence) {
     local.pages.erase(local.pages.begin(), local.pages.begin() + dead * PagesPerBlock(g));
   }
   return absl::OkStatus();
+}
+
+KvPages Worker::LocalPages() const {
+  return {.base = kv_pages_.data(),
+          .num_pages = options_.num_pages,
+          .layers_per_page = options_.layers_per_page,
+          .heads = HeadsOf(plan_.tp_rank(), plan_.tp, config_.num_kv_heads),
+          .layout = options_.kv_layout};
+}
+
+BlockPages Worker::PagesOf(const Slot& slot, int64_t begin) const {
+  BlockPages pages;
+  for (size_t g = 0; g < slot.groups.size(); ++g) {
+    const LocalBlocks& local = slot.groups[g];
+    const auto per_block = static_cast<size_t>(PagesPerBlock(g));
+    for (size_t i = 0; i < local.indices.size(); ++i) {
+      if (local.indices[i] < begin) continue;
+      const auto first = local.pages.begin() + static_cast<ptrdiff_t>(i * per_block);
+      pages[{static_cast<int>(g), local.indices[i]}] = {first, first + static_cast<ptrdiff_t>(per_block)};
+    }
+  }
+  return pages;
+}
+
+absl::Status Worker::ApplyOrder(const KvOrder& order) {
+  if (agent_ == nullptr) return absl::InternalError("a handoff in a group that stands alone");
+  const auto slot = static_cast<size_t>(order.slot);
+  switch (order.kind) {
+    case KvOrder::Kind::kReceive: {
+      BatchSequence blocks;
+      blocks.slot = order.slot;
+      blocks.starts = true;
+      blocks.shift = order.shift;
+      blocks.grants = order.grants;
+      blocks.first_live_blocks = order.first_live_blocks;
+      if (absl::Status status = ApplyBlocks(blocks); !status.ok()) return status;
+      agent_->Receive(order, PagesOf(slots_[slot], 0));
+      break;
+    }
+    case KvOrder::Kind::kSend:
+      if (slots_.size() <= slot) slots_.resize(slot + 1);
+      slots_[slot] = {};
+      slots_[slot].sends_to = order.peer.handoff;
+      agent_->Send(order);
+      break;
+    case KvOrder::Kind::kSourceDone:
+      agent_->SourceDone(order.peer.handoff);
+      break;
+    case KvOrder::Kind::kClose:
+      if (slot < slots_.size() && slots_[slot].sends_to == order.peer.handoff) slots_[slot].sends_to.reset();
+      agent_->Close(order.peer.handoff);
+      break;
+  }
+  return absl::OkStatus();
+}
+
+void Worker::TellComputed(const StepBatch& batch) {
+  for (const BatchSequence& s : batch.sequences) {
+    Slot& slot = slots_[static_cast<size_t>(s.slot)];
+    if (!slot.sends_to) continue;
+    const int64_t computed = s.first_position + static_cast<int64_t>(s.tokens.size());
+    agent_->Computed(*slot.sends_to, computed, PagesOf(slot, slot.told_blocks));
+    slot.told_blocks = BlocksFor(computed, options_.kv_layout.block_size);
+  }
 }
 
 absl::Status Worker::CollectRows(const StepBatch& batch) {
@@ -193,6 +259,10 @@ void Worker::FillInput() {
 absl::StatusOr<std::span<const float>> Worker::Run(const StepBatch& batch) {
   ProgressRecord& record = *options_.record;
   record.Enter("planning");
+  for (const KvOrder& order : batch.kv_orders) {
+    if (absl::Status status = ApplyOrder(order); !status.ok()) return status;
+  }
+  if (batch.sequences.empty()) return std::span<const float>();
   if (absl::Status status = CollectRows(batch); !status.ok()) return status;
   staging_.Clear();
   StageEmbedding();
@@ -214,6 +284,7 @@ absl::StatusOr<std::span<const float>> Worker::Run(const StepBatch& batch) {
   }
   record.Enter("waiting for the device");
   if (absl::Status status = stream_->Synchronize(); !status.ok()) return status;
+  if (agent_ != nullptr) TellComputed(batch);
   return std::span<const float>(on_host, count);
 }
 

@@ -7,11 +7,13 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "runtime/engine/batch.h"
+#include "runtime/engine/handoff_agent.h"
 #include "runtime/engine/staging_buffer.h"
 #include "runtime/model/decoder.h"
 
@@ -35,6 +37,11 @@ class Worker {
   // order, valid until the next call; elsewhere an empty span.
   absl::StatusOr<std::span<const float>> Run(const StepBatch& batch);
 
+  // Where orders about KV go, before the first of them; outlives the worker.
+  void SetHandoffAgent(HandoffAgent* agent) { agent_ = agent; }
+  // For it.
+  KvPages LocalPages() const;
+
   size_t kv_bytes() const { return kv_pages_.bytes(); }
   // Device address of page 0, and the pages' shape; for tools that fill the store themselves.
   std::byte* kv_pages() const { return kv_pages_.data(); }
@@ -50,7 +57,9 @@ class Worker {
   };
   struct Slot {
     int32_t shift = 0;
-    std::vector<LocalBlocks> groups;  // [layer groups]
+    std::vector<LocalBlocks> groups;    // [layer groups]
+    std::optional<HandoffId> sends_to;  // its blocks go elsewhere as they are computed
+    int64_t told_blocks = 0;            // those before it, to the agent
   };
 
   Worker(const ModelConfig& config, const ShardPlan& plan, Decoder& decoder, Backend& backend,
@@ -58,6 +67,10 @@ class Worker {
 
   int PagesPerBlock(size_t group) const;
   absl::Status ApplyBlocks(const BatchSequence& sequence);
+  absl::Status ApplyOrder(const KvOrder& order);
+  // Of a slot, those from `begin` on.
+  BlockPages PagesOf(const Slot& slot, int64_t begin) const;
+  void TellComputed(const StepBatch& batch);
   // Flattens the batch into rows_.
   absl::Status CollectRows(const StepBatch& batch);
   void StageEmbedding();
@@ -72,6 +85,7 @@ class Worker {
   const WorkerOptions options_;
   std::unique_ptr<Stream> stream_;
   DeviceBuffer kv_pages_;
+  HandoffAgent* agent_ = nullptr;  // null: there is no other group
   std::vector<Slot> slots_;
   std::vector<std::vector<double>> inverse_frequencies_;  // [layer groups][head_dim / 2]
   std::vector<float> logits_;
