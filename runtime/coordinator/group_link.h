@@ -30,6 +30,8 @@ class GroupLink {
   // Begins a run there, of a request whose seed, largest output and shift are set. Calls reach the group in
   // their order.
   virtual void Start(RunId run, Request request, std::shared_ptr<ResponseListener> listener) = 0;
+  // Of a run with receives_from: the token after what it receives, which the listener has heard of elsewhere.
+  virtual void Continue(RunId run, int32_t token) = 0;
   // The listener may still hear of what was on its way. Unknown runs are ignored.
   virtual void Cancel(RunId run) = 0;
 };

@@ -15,6 +15,8 @@ class LocalGroup::Listener final : public ResponseListener {
     listener_->OnPromptLogprobs(std::move(logprobs));
   }
   bool OnToken(const GeneratedToken& token) override { return listener_->OnToken(token); }
+  void OnReadyForKv() override { listener_->OnReadyForKv(); }
+  void OnKvArrived(const KvArrival& arrival) override { listener_->OnKvArrived(arrival); }
   void OnFinish(FinishReason reason) override {
     Forget();
     listener_->OnFinish(reason);
@@ -58,6 +60,12 @@ void LocalGroup::Start(RunId run, Request request, std::shared_ptr<ResponseListe
     refusal = ticket.status();
   }
   loop_.Refuse(std::move(listener), std::move(refusal));
+}
+
+void LocalGroup::Continue(RunId run, int32_t token) {
+  const std::lock_guard lock(mutex_);
+  const auto it = tickets_.find(run);
+  if (it != tickets_.end()) loop_.Continue(it->second, token);
 }
 
 void LocalGroup::Cancel(RunId run) {

@@ -25,6 +25,7 @@ class LocalGroup final : public GroupLink {
       : loop_(loop), make_constraint_(std::move(make_constraint)) {}
 
   void Start(RunId run, Request request, std::shared_ptr<ResponseListener> listener) override;
+  void Continue(RunId run, int32_t token) override;
   void Cancel(RunId run) override;
 
  private:
