@@ -1,26 +1,20 @@
 #include "runtime/coordinator/dispatcher.h"
 
 #include <algorithm>
-#include <tuple>
-#include <utility>
+#include <cmath>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
 #include "kernels/check.h"
-#include "runtime/engine/admission.h"
 
 namespace longspan {
 namespace {
 
-// Of the queue that are looked at in one decision: bounds what a long queue costs.
-constexpr size_t kLookahead = 64;
+// Of the queue that are looked at to say how long it takes until there is room in it.
+constexpr size_t kForecastAhead = 64;
 
 constexpr double kShareMemory = 0.95;
 
-Clock::Time Later(Clock::Time now, double seconds) {
-  constexpr double kMostSeconds = 1e9;
-  return now + FromSeconds(std::min(seconds, kMostSeconds));
-}
+double Measured(double rate) { return std::isfinite(rate) && rate > 0 ? rate : 0; }
 
 }  // namespace
 
@@ -39,88 +33,125 @@ std::string_view Name(Decision::Kind kind) {
   return {};
 }
 
-int64_t Dispatcher::Ticket::AgedPriorityAt(Clock::Time now) const {
-  return AgedPriority(demand.priority, group != 0 ? waited : waited + (now - queued_at), preemptions);
-}
-
-void Dispatcher::AddGroup(GroupId group, GroupDescription description) {
-  const bool is_new = groups_.emplace(group, std::make_unique<Group>(std::move(description))).second;
+void Dispatcher::AddGroup(GroupId id, GroupDescription description) {
+  const auto [it, is_new] = groups_.emplace(id, std::make_unique<Group>(id, std::move(description)));
   LONGSPAN_CHECK(is_new);
+  Group& group = *it->second;
+  while (group.layout < layouts_.size() && !HaveEqualDemand(layouts_[group.layout], group.description)) {
+    ++group.layout;
+  }
+  if (group.layout == layouts_.size()) layouts_.push_back(group.description);
+  OnGroupsChanged();
+  Touch(group);
 }
 
-void Dispatcher::RemoveGroup(GroupId group, Clock::Time now) {
-  Group& lost = *groups_.at(group);
+void Dispatcher::RemoveGroup(GroupId id, Clock::Time now) {
+  Group& lost = *groups_.at(id);
   while (!lost.tickets.empty()) {
     Ticket& ticket = *lost.tickets.begin()->second;
     StopRunning(ticket);
     ++ticket.losses;
     Wait(ticket, now);
   }
-  if (future_ && future_->group == group) future_.reset();
-  groups_.erase(group);
+  if (lost.future) DropFuture(*lost.future->ticket);
+  touched_.erase(id);
+  groups_.erase(id);
+  OnGroupsChanged();
 }
 
-void Dispatcher::DrainGroup(GroupId group) {
-  groups_.at(group)->draining = true;
-  if (future_ && future_->group == group) future_.reset();
-}
-
-void Dispatcher::SetLoad(GroupId id, const GroupLoad& load) {
+bool Dispatcher::DrainGroup(GroupId id) {
   Group& group = *groups_.at(id);
-  group.measured = {load.prefill_tokens_per_s, load.decode_step_s};
+  if (group.draining) return false;
+  group.draining = true;
+  ForgetRoom(group);
+  if (group.future) DropFuture(*group.future->ticket);
+  OnGroupsChanged();
+  return true;
+}
+
+void Dispatcher::OnGroupsChanged() {
+  std::vector<ServiceRates> measured;
+  for (const bool prompt_logits : {false, true}) largest_[prompt_logits] = home_[prompt_logits] = 0;
+  for (const auto& [id, group] : groups_) {
+    measured.push_back(group->measured);
+    if (!group->runs_whole_requests()) continue;
+    for (const bool prompt_logits : {false, true}) {
+      const int64_t largest = group->LargestContext(prompt_logits);
+      largest_[prompt_logits] = std::max(largest_[prompt_logits], largest);
+      if (!group->draining) home_[prompt_logits] = std::max(home_[prompt_logits], largest);
+    }
+  }
+  usual_ = UsualRates(measured);
+  homes_changed_ = queue_.size() > 0;
+}
+
+bool Dispatcher::SetLoad(GroupId id, const GroupLoad& load) {
+  Group& group = *groups_.at(id);
+  bool is_news = group.has_refused;
+  const ServiceRates measured = {Measured(load.prefill_tokens_per_s), Measured(load.decode_step_s)};
+  if (measured.prefill_tokens_per_s != group.measured.prefill_tokens_per_s ||
+      measured.decode_step_s != group.measured.decode_step_s) {
+    is_news = true;
+    group.measured = measured;
+    std::vector<ServiceRates> all;
+    for (const auto& [other_id, other] : groups_) all.push_back(other->measured);
+    usual_ = UsualRates(all);
+  }
   for (const GroupLoad::Progress& progress : load.running) {
     const auto it = group.tickets.find(progress.ticket);
     if (it == group.tickets.end()) continue;
-    it->second->computed_tokens = progress.computed_tokens;
-    it->second->output_tokens = progress.output_tokens;
+    Ticket& ticket = *it->second;
+    const int64_t computed_tokens = std::max<int64_t>(0, progress.computed_tokens);
+    const int64_t output_tokens = std::clamp<int64_t>(progress.output_tokens, 0, ticket.demand.max_tokens);
+    if (computed_tokens == ticket.computed_tokens && output_tokens == ticket.output_tokens) continue;
+    is_news = true;
+    group.prefill_tokens_left -= PrefillLeft(ticket);
+    ticket.computed_tokens = computed_tokens;
+    ticket.output_tokens = output_tokens;
+    group.prefill_tokens_left += PrefillLeft(ticket);
   }
-  group.prefill_tokens_left = 0;
-  for (const auto& [ticket_id, ticket] : group.tickets) group.prefill_tokens_left += PrefillLeft(*ticket);
-  for (const auto& [priority, tickets] : waiting_) {
-    for (const auto& [ticket_id, ticket] : tickets) {
-      if (ticket->refused_by == id) ticket->refused_by = 0;
-    }
-  }
+  if (!is_news) return false;
+  ++group.loads;
+  group.has_refused = false;
+  Touch(group);
+  return true;
 }
 
 absl::Status Dispatcher::Admits() const {
-  if (groups_.empty()) return absl::UnavailableError("no group has joined yet: try again later");
-  if (waiting_count_ < options_.max_waiting) return absl::OkStatus();
+  if (largest_[0] == 0) return absl::UnavailableError("no group has joined yet: try again later");
+  if (waiting() < options_.max_waiting) return absl::OkStatus();
   return absl::ResourceExhaustedError(
-      absl::StrCat("the queue is full with ", waiting_count_, " requests: try again later"));
+      absl::StrCat("the queue is full with ", waiting(), " requests: try again later"));
 }
 
 absl::StatusOr<TicketId> Dispatcher::Submit(const Demand& demand, Clock::Time now) {
-  if (absl::Status status = Admits(); !status.ok()) return status;
-  if (waiting_count_ > 0 && waiting_prompt_tokens_ > options_.max_waiting_tokens - demand.prompt_tokens) {
-    return absl::ResourceExhaustedError(absl::StrCat(
-        "the queue is full with prompts of ", waiting_prompt_tokens_, " tokens and takes ",
-        options_.max_waiting_tokens, "; this one has ", demand.prompt_tokens, ": try again later"));
-  }
-  int64_t largest = 0;
-  for (const auto& [id, group] : groups_) {
-    if (group->runs_whole_requests())
-      largest = std::max(largest, group->LargestContext(demand.prompt_logits));
-  }
-  if (demand.prompt_tokens + demand.max_tokens > largest) {
+  absl::Status admits = Admits();
+  if (absl::IsUnavailable(admits)) return admits;
+  // That it never fits says more than that the queue is full.
+  const int64_t largest = largest_[demand.prompt_logits];
+  if (demand.total_tokens() > largest) {
     const int64_t output = largest - demand.prompt_tokens;
     return absl::InvalidArgumentError(
         absl::StrCat("a prompt of ", demand.prompt_tokens, " tokens and an output of ", demand.max_tokens,
                      " do not fit: the largest group holds contexts of ", largest, " tokens",
                      output > 0 ? absl::StrCat(", so that the output could have ", output) : std::string()));
   }
+  if (!admits.ok()) return admits;
+  if (waiting() > 0 && waiting_prompt_tokens() > options_.max_waiting_tokens - demand.prompt_tokens) {
+    return absl::ResourceExhaustedError(absl::StrCat(
+        "the queue is full with prompts of ", waiting_prompt_tokens(), " tokens and takes ",
+        options_.max_waiting_tokens, "; this one has ", demand.prompt_tokens, ": try again later"));
+  }
   auto ticket = std::make_unique<Ticket>();
-  ticket->id = next_ticket_++;
+  const TicketId id = ticket->id = next_ticket_++;
   ticket->demand = demand;
-  Wait(*ticket, now);
-  const TicketId id = ticket->id;
-  tickets_.emplace(id, std::move(ticket));
+  Wait(*tickets_.emplace(id, std::move(ticket)).first->second, now);
   return id;
 }
 
-void Dispatcher::End(TicketId id, std::optional<int64_t> output_tokens) {
+bool Dispatcher::End(TicketId id, std::optional<int64_t> output_tokens) {
   const auto it = tickets_.find(id);
-  if (it == tickets_.end()) return;
+  if (it == tickets_.end()) return false;
   Ticket& ticket = *it->second;
   if (output_tokens && ticket.demand.max_tokens > 0) {
     const double share = static_cast<double>(*output_tokens) / static_cast<double>(ticket.demand.max_tokens);
@@ -131,33 +162,36 @@ void Dispatcher::End(TicketId id, std::optional<int64_t> output_tokens) {
   } else {
     TakeFromQueue(ticket);
   }
-  if (future_ && future_->ticket == id) future_.reset();
+  due_.erase({ticket.due, id});
   tickets_.erase(it);
+  return true;
 }
 
-void Dispatcher::Refused(TicketId id, Clock::Time now) {
+bool Dispatcher::Refused(TicketId id, Clock::Time now) {
   const auto it = tickets_.find(id);
-  if (it == tickets_.end() || it->second->group == 0) return;
+  if (it == tickets_.end() || it->second->group == 0) return false;
   Ticket& ticket = *it->second;
-  ticket.refused_by = ticket.group;
+  Group& group = *groups_.at(ticket.group);
+  group.has_refused = true;
+  std::erase_if(ticket.refusals, [&group](const auto& refusal) { return refusal.group == group.id; });
+  ticket.refusals.push_back({group.id, group.loads});
   StopRunning(ticket);
   Wait(ticket, now);
+  return true;
 }
 
 void Dispatcher::Wait(Ticket& ticket, Clock::Time now) {
   ticket.queued_at = now;
-  ticket.homeless_since.reset();
-  waiting_[ticket.demand.priority].emplace(ticket.id, &ticket);
-  ++waiting_count_;
-  waiting_prompt_tokens_ += ticket.demand.prompt_tokens;
+  ticket.tried = false;
+  queue_.Push(ticket);
+  fresh_.push_back(&ticket);
+  FindHome(ticket, now);
 }
 
 void Dispatcher::TakeFromQueue(Ticket& ticket) {
-  const auto same = waiting_.find(ticket.demand.priority);
-  same->second.erase(ticket.id);
-  if (same->second.empty()) waiting_.erase(same);
-  --waiting_count_;
-  waiting_prompt_tokens_ -= ticket.demand.prompt_tokens;
+  DropFuture(ticket);
+  queue_.Take(ticket);
+  std::erase(fresh_, &ticket);
 }
 
 void Dispatcher::StopRunning(Ticket& ticket) {
@@ -169,222 +203,119 @@ void Dispatcher::StopRunning(Ticket& ticket) {
   ticket.reserved.clear();
   ticket.group = 0;
   ticket.computed_tokens = 0;
+  ForgetRoom(group);
+  Touch(group);
 }
 
-// A class of equal priority goes by arrival; the class whose first request counts most goes first.
-std::vector<Dispatcher::Ticket*> Dispatcher::Order(Clock::Time now) const {
-  std::vector<const WaitingClass*> classes;
-  for (const auto& [priority, tickets] : waiting_) classes.push_back(&tickets);
-  std::stable_sort(classes.begin(), classes.end(), [now](const WaitingClass* a, const WaitingClass* b) {
-    return a->begin()->second->AgedPriorityAt(now) > b->begin()->second->AgedPriorityAt(now);
-  });
-  std::vector<Ticket*> order;
-  for (const WaitingClass* tickets : classes) {
-    for (const auto& [id, ticket] : *tickets) {
-      if (order.size() == kLookahead) return order;
-      order.push_back(ticket);
-    }
-  }
-  return order;
+void Dispatcher::ForgetRoom(Group& group) {
+  group.room[0] = group.room[1] = group.lowest_priority = std::nullopt;
+  group.room_by_preemption.clear();
 }
 
-std::vector<Decision> Dispatcher::Decide(Clock::Time now) {
-  std::vector<Decision> decisions;
-  next_event_ = Clock::Time::max();
-  EndOverdue(now, &decisions);
-  bool behind = false;
-  for (Ticket* ticket : Order(now)) {
-    if (TryStart(*ticket, behind, now, &decisions)) continue;
-    // What a preemption takes from its group is looked at next time: it has no more right than those here.
-    if (TryPreempt(*ticket, now, &decisions)) continue;
-    if (behind) continue;
-    // The first that fits nowhere: those behind it go before it only where it need not wait for them.
-    behind = true;
-    if (!future_ || future_->ticket != ticket->id) KeepRoomFor(*ticket, now);
-  }
-  return decisions;
+void Dispatcher::DropFuture(Ticket& ticket) {
+  if (ticket.kept_room_on == 0) return;
+  Group& group = *groups_.at(ticket.kept_room_on);
+  group.future.reset();
+  ticket.kept_room_on = 0;
+  Touch(group);
 }
 
-void Dispatcher::EndOverdue(Clock::Time now, std::vector<Decision>* decisions) {
-  std::vector<Decision> ends;
-  for (const auto& [id, ticket] : tickets_) {
-    if (ticket->demand.deadline && *ticket->demand.deadline <= now) {
-      ends.push_back({.kind = Decision::Kind::kExpire, .ticket = id, .group = ticket->group, .reason = {}});
-      continue;
-    }
-    if (ticket->demand.deadline) next_event_ = std::min(next_event_, *ticket->demand.deadline);
-    if (ticket->group != 0) continue;
-    if (ticket->losses >= options_.max_losses) {
-      ends.push_back({.kind = Decision::Kind::kFail,
-                      .ticket = id,
-                      .reason = absl::StrCat(ticket->losses,
-                                             " groups were lost while they ran this request; it is not tried "
-                                             "a further time")});
-      continue;
-    }
-    const bool has_home = std::any_of(
-        groups_.begin(), groups_.end(),
-        [this, &ticket = *ticket](const auto& entry) { return CouldHold(*entry.second, ticket); });
-    if (has_home) {
-      ticket->homeless_since.reset();
-      continue;
-    }
-    if (!ticket->homeless_since) ticket->homeless_since = now;
-    const Clock::Time end = *ticket->homeless_since + options_.homeless_timeout;
-    if (end <= now) {
-      ends.push_back({.kind = Decision::Kind::kFail,
-                      .ticket = id,
-                      .reason = absl::StrCat("no group that could hold its ", ticket->total_tokens(),
-                                             " tokens has been there for ",
-                                             ToSeconds(options_.homeless_timeout), " s")});
-    } else {
-      next_event_ = std::min(next_event_, end);
-    }
+void Dispatcher::Touch(Group& group) {
+  if (queue_.size() > static_cast<int64_t>(fresh_.size())) touched_.insert(group.id);
+}
+
+void Dispatcher::FindHome(Ticket& ticket, Clock::Time now) {
+  const bool has_home = ticket.demand.total_tokens() <= home_[ticket.demand.prompt_logits];
+  if (has_home) {
+    ticket.homeless_since.reset();
+  } else if (!ticket.homeless_since) {
+    ticket.homeless_since = now;
   }
-  for (Decision& end : ends) {
-    End(end.ticket, std::nullopt);
-    decisions->push_back(std::move(end));
-  }
+  Schedule(ticket);
+}
+
+void Dispatcher::Schedule(Ticket& ticket) {
+  Clock::Time due = ticket.demand.deadline.value_or(Clock::Time::max());
+  if (ticket.group == 0 && ticket.losses >= options_.max_losses) due = std::min(due, ticket.queued_at);
+  if (ticket.homeless_since) due = std::min(due, *ticket.homeless_since + options_.homeless_timeout);
+  if (due == ticket.due) return;
+  due_.erase({ticket.due, ticket.id});
+  ticket.due = due;
+  if (due != Clock::Time::max()) due_.emplace(due, ticket.id);
+}
+
+Clock::Time Dispatcher::next_event() const {
+  if (homes_changed_ || !fresh_.empty() || !touched_.empty()) return Clock::Time::min();
+  return due_.empty() ? Clock::Time::max() : due_.begin()->first;
 }
 
 bool Dispatcher::CouldHold(const Group& group, const Ticket& ticket) const {
   return !group.draining && group.runs_whole_requests() &&
-         ticket.total_tokens() <= group.LargestContext(ticket.demand.prompt_logits);
+         ticket.demand.total_tokens() <= group.LargestContext(ticket.demand.prompt_logits);
 }
 
-bool Dispatcher::TryStart(Ticket& ticket, bool behind, Clock::Time now, std::vector<Decision>* decisions) {
-  const ServiceRates usual = UsualRates();
-  const int64_t prefill_tokens = ticket.demand.prompt_tokens + ticket.output_tokens;
-  std::optional<Placement> best;
+double Dispatcher::ExpectedWait(int64_t prompt_tokens) const {
+  int64_t requests = waiting(), tokens = waiting_prompt_tokens();
+  const auto has_room = [&] {
+    return requests < options_.max_waiting &&
+           (requests == 0 || tokens <= options_.max_waiting_tokens - prompt_tokens);
+  };
+  if (has_room()) return 0;
+  std::vector<std::pair<const Group*, Forecast>> forecasts;
   for (const auto& [id, group] : groups_) {
-    if (ticket.refused_by == id) continue;
-    if (behind && future_ && future_->group == id && !EndsBefore(ticket, *group, now, future_->at)) continue;
-    const std::optional<Placement> offer =
-        Offer(id, *group, group->Need(ticket.total_tokens(), ticket.demand.prompt_logits), prefill_tokens,
-              group->Rates(usual));
-    if (offer && (!best || IsBetter(*offer, *best))) best = offer;
-  }
-  if (!best) return false;
-  Start(ticket, *best, now, decisions);
-  return true;
-}
-
-// Its whole output counts, whatever others have come to.
-bool Dispatcher::EndsBefore(const Ticket& ticket, const Group& group, Clock::Time now, Clock::Time at) const {
-  const ServiceRates rates = group.Rates(UsualRates());
-  const auto prefill_tokens =
-      static_cast<double>(group.prefill_tokens_left + ticket.demand.prompt_tokens + ticket.output_tokens);
-  const auto output_tokens = static_cast<double>(ticket.demand.max_tokens - ticket.output_tokens);
-  return Later(now, prefill_tokens / rates.prefill_tokens_per_s + output_tokens * rates.decode_step_s) <= at;
-}
-
-void Dispatcher::Start(Ticket& ticket, const Placement& placement, Clock::Time now,
-                       std::vector<Decision>* decisions) {
-  TakeFromQueue(ticket);
-  if (future_ && future_->ticket == ticket.id) future_.reset();
-  Group& group = *groups_.at(placement.group);
-  ticket.waited += now - ticket.queued_at;
-  ticket.group = placement.group;
-  ticket.prefill_tokens = ticket.demand.prompt_tokens + ticket.output_tokens;
-  ticket.reserved =
-      group.store.Reserve(group.Need(ticket.total_tokens(), ticket.demand.prompt_logits), placement.shift);
-  ++group.running;
-  group.tickets.emplace(ticket.id, &ticket);
-  group.prefill_tokens_left += PrefillLeft(ticket);
-  decisions->push_back(
-      {.kind = Decision::Kind::kStart,
-       .ticket = ticket.id,
-       .group = placement.group,
-       .shift = placement.shift,
-       .reason = absl::StrFormat("first token expected in %.3f s, %.0f %% full afterwards",
-                                 placement.expected_first_token_s, 100 * placement.fullness)});
-}
-
-bool Dispatcher::TryPreempt(Ticket& ticket, Clock::Time now, std::vector<Decision>* decisions) {
-  std::vector<TicketId> fewest;
-  GroupId from = 0;
-  for (const auto& [id, group] : groups_) {
-    if (ticket.refused_by == id || !CouldHold(*group, ticket)) continue;
-    std::vector<TicketId> ids;
-    std::vector<VictimView> views;
-    for (const auto& [other_id, other] : group->tickets) {
-      ids.push_back(other_id);
-      views.push_back({other->AgedPriorityAt(now), other->computed_tokens, other->reserved});
+    if (!group->draining && group->runs_whole_requests()) {
+      forecasts.emplace_back(group.get(), ForecastOf(*group, runs_));
     }
-    const std::vector<size_t> victims =
-        ChooseVictims(ticket.demand.priority, group->Need(ticket.total_tokens(), ticket.demand.prompt_logits),
-                      group->store, static_cast<int>(group->free_slots()), views);
-    if (victims.empty() || (from != 0 && victims.size() >= fewest.size())) continue;
-    from = id;
-    fewest.clear();
-    for (const size_t victim : victims) fewest.push_back(ids[victim]);
   }
-  if (from == 0) return false;
-  for (const TicketId id : fewest) {
-    Ticket& victim = *tickets_.at(id);
-    StopRunning(victim);
-    ++victim.preemptions;
-    Wait(victim, now);
-    decisions->push_back({.kind = Decision::Kind::kPreempt,
-                          .ticket = id,
-                          .group = from,
-                          .reason = absl::StrCat("request ", ticket.id, " has a higher priority")});
-  }
-  LONGSPAN_CHECK(TryStart(ticket, /*behind=*/false, now, decisions));
-  return true;
-}
-
-void Dispatcher::KeepRoomFor(Ticket& ticket, Clock::Time now) {
-  future_.reset();
-  for (const auto& [id, group] : groups_) {
-    if (!CouldHold(*group, ticket)) continue;
-    const Clock::Time at = Later(now, ForecastOf(*group).RoomFor(WorkOf(ticket, *group).pages));
-    if (!future_ || at < future_->at) future_ = {.ticket = ticket.id, .group = id, .at = at};
-  }
-}
-
-double Dispatcher::ExpectedWait() const {
-  int64_t requests = waiting_count_ + 1 - options_.max_waiting;  // that have to start before there is room
-  if (requests <= 0) return 0;
-  std::map<GroupId, Forecast> forecasts;
-  for (const auto& [id, group] : groups_) {
-    if (!group->draining && group->runs_whole_requests()) forecasts.emplace(id, ForecastOf(*group));
-  }
-  double wait_s = 0;
-  for (const auto& [priority, tickets] : waiting_) {
-    for (const auto& [id, ticket] : tickets) {
-      if (requests-- <= 0) return wait_s;
-      std::pair<double, GroupId> first = {std::numeric_limits<double>::infinity(), 0};
-      for (const auto& [group_id, forecast] : forecasts) {
-        const Group& group = *groups_.at(group_id);
-        if (!CouldHold(group, *ticket)) continue;
-        first = std::min(first, {forecast.RoomFor(WorkOf(*ticket, group).pages), group_id});
+  std::vector<std::pair<double, int64_t>> starts;   // seconds, tokens of the prompt
+  std::vector<std::optional<RemainingWork>> works;  // by layout
+  queue_.ForEachClass([&](int, std::span<const TicketQueue::Entry> entries) {
+    for (const TicketQueue::Entry& entry : entries) {
+      if (starts.size() == kForecastAhead) return;
+      works.assign(layouts_.size(), std::nullopt);
+      std::pair<const Group*, Forecast>* first = nullptr;
+      double first_s = 0;
+      for (auto& candidate : forecasts) {
+        const Group& group = *candidate.first;
+        if (!CouldHold(group, *entry.ticket)) continue;
+        // Those behind it go by where its room is kept.
+        if (entry.ticket->kept_room_on != 0 && entry.ticket->kept_room_on != group.id) continue;
+        std::optional<RemainingWork>& work = works[group.layout];
+        if (!work) work = WorkOf(*entry.ticket, group);
+        const double room_s = candidate.second.RoomFor(work->pages);
+        if (first != nullptr && room_s >= first_s) continue;
+        first = &candidate;
+        first_s = room_s;
       }
-      if (first.second == 0) continue;
-      wait_s = std::max(wait_s, forecasts.at(first.second).Start(WorkOf(*ticket, *groups_.at(first.second))));
+      if (first == nullptr) continue;
+      first->second.Start(*works[first->first->layout]);
+      starts.emplace_back(first_s, entry.ticket->demand.prompt_tokens);
+    }
+  });
+  // Those behind may start first, elsewhere.
+  std::sort(starts.begin(), starts.end());
+  for (const auto& [start_s, started_tokens] : starts) {
+    --requests;
+    tokens -= started_tokens;
+    if (has_room()) return start_s;
+  }
+  return starts.empty() ? 0 : starts.back().first;
+}
+
+// Of those among the first `runs` runs; the others count as if they were not there.
+Forecast Dispatcher::ForecastOf(const Group& group, int64_t runs) const {
+  std::vector<RemainingWork> running;
+  FreeCapacity free = {group.free_slots(), group.store.headroom()};
+  for (const auto& [id, ticket] : group.tickets) {
+    const RemainingWork work = WorkOf(*ticket, group);
+    if (ticket->run <= runs) {
+      running.push_back(work);
+    } else {
+      ++free.slots;
+      free.pages += work.pages;
     }
   }
-  return wait_s;
-}
-
-int64_t Dispatcher::LargestContext() const {
-  int64_t largest = 0;
-  for (const auto& [id, group] : groups_) {
-    if (group->runs_whole_requests()) largest = std::max(largest, group->LargestContext(false));
-  }
-  return largest;
-}
-
-ServiceRates Dispatcher::UsualRates() const {
-  std::vector<ServiceRates> measured;
-  for (const auto& [id, group] : groups_) measured.push_back(group->measured);
-  return longspan::UsualRates(measured);
-}
-
-Forecast Dispatcher::ForecastOf(const Group& group) const {
-  std::vector<RemainingWork> running;
-  for (const auto& [id, ticket] : group.tickets) running.push_back(WorkOf(*ticket, group));
-  return Forecast(running, {group.free_slots(), group.store.headroom()}, group.Rates(UsualRates()));
+  return Forecast(running, free, group.Rates(usual_));
 }
 
 int64_t Dispatcher::PrefillLeft(const Ticket& ticket) const {
@@ -396,14 +327,14 @@ int64_t Dispatcher::PrefillLeft(const Ticket& ticket) const {
 RemainingWork Dispatcher::WorkOf(const Ticket& ticket, const Group& group) const {
   RemainingWork work;
   work.prefill_tokens = PrefillLeft(ticket);
-  work.output_tokens = std::max(0.0, output_share_ * static_cast<double>(ticket.demand.max_tokens) -
-                                         static_cast<double>(ticket.output_tokens));
-  const std::vector<int64_t> pages =
-      ticket.group != 0
-          ? ticket.reserved
-          : KvDemand(group.store.geometry(), group.Need(ticket.total_tokens(), ticket.demand.prompt_logits),
-                     /*shift=*/0);
-  work.pages = *std::max_element(pages.begin(), pages.end());
+  work.output_tokens = output_share_ * static_cast<double>(ticket.demand.max_tokens - ticket.output_tokens);
+  work.pages = ticket.most_reserved;
+  if (ticket.group == 0) {
+    const std::vector<int64_t> pages =
+        KvDemand(group.store.geometry(),
+                 group.Need(ticket.demand.total_tokens(), ticket.demand.prompt_logits), /*shift=*/0);
+    work.pages = *std::max_element(pages.begin(), pages.end());
+  }
   return work;
 }
 

@@ -7,23 +7,25 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <limits>
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
+#include <span>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "comm/clock.h"
+#include "runtime/coordinator/dispatcher_queue.h"
 #include "runtime/coordinator/group_description.h"
 #include "runtime/coordinator/placement.h"
 
 namespace longspan {
-
-using TicketId = int64_t;  // of a request, from 1 in order of arrival
 
 struct DispatcherOptions {
   int64_t max_waiting = 256;  // requests; a full queue refuses
@@ -33,15 +35,6 @@ struct DispatcherOptions {
   int max_losses = 2;
   // How long a request waits for a group that could hold it, while there is none.
   Clock::Duration homeless_timeout = std::chrono::seconds(30);
-};
-
-// What the dispatcher knows of a request.
-struct Demand {
-  int64_t prompt_tokens = 0;
-  int64_t max_tokens = 0;  // output
-  bool prompt_logits = false;
-  int priority = 0;
-  std::optional<Clock::Time> deadline;
 };
 
 // One thing to be carried out.
@@ -70,9 +63,9 @@ class Dispatcher {
   void AddGroup(GroupId group, GroupDescription description);
   // What ran there waits again; nothing has to be sent to it.
   void RemoveGroup(GroupId group, Clock::Time now);
-  // It gets no new requests.
-  void DrainGroup(GroupId group);
-  void SetLoad(GroupId group, const GroupLoad& load);
+  // It gets no new requests. Says whether that was news, as the next ones do.
+  bool DrainGroup(GroupId group);
+  bool SetLoad(GroupId group, const GroupLoad& load);
 
   // Queues a request. InvalidArgument when no group could ever hold it, and names the largest output or
   // context that would fit; ResourceExhausted when the queue is full; Unavailable when there is no group.
@@ -81,81 +74,99 @@ class Dispatcher {
   absl::Status Admits() const;
   // It has ended; by itself, after so many tokens of output, or because nobody waits for it any more. Unknown
   // tickets are ignored.
-  void End(TicketId ticket, std::optional<int64_t> output_tokens);
+  bool End(TicketId ticket, std::optional<int64_t> output_tokens);
   // Its group has refused it: it waits again, and is not tried there before the group's next load.
-  void Refused(TicketId ticket, Clock::Time now);
+  bool Refused(TicketId ticket, Clock::Time now);
 
+  // Does nothing before next_event().
   std::vector<Decision> Decide(Clock::Time now);
-  // When Decide has something to do even if nothing happens.
-  Clock::Time next_event() const { return next_event_; }
+  // When Decide has something to do if nothing else happens.
+  Clock::Time next_event() const;
 
-  // Seconds until the queue has room, if no other request comes; 0 when it has.
-  double ExpectedWait() const;
+  // Seconds until the queue has room for such a prompt, if no other request comes; 0 when it has.
+  double ExpectedWait(int64_t prompt_tokens = 0) const;
   // The longest context, prompt plus output, that some group could hold.
-  int64_t LargestContext() const;
+  int64_t LargestContext() const { return largest_[0]; }
 
-  int64_t waiting() const { return waiting_count_; }
-  int64_t waiting_prompt_tokens() const { return waiting_prompt_tokens_; }
+  int64_t waiting() const { return queue_.size(); }
+  int64_t waiting_prompt_tokens() const { return queue_.prompt_tokens(); }
   // Of a group that is known.
   const GroupState& group(GroupId group) const { return *groups_.at(group); }
 
  private:
-  struct Ticket {
-    TicketId id = 0;
-    Demand demand;
-    Clock::Time queued_at;                      // the last time
-    Clock::Duration waited{};                   // the times before
-    std::optional<Clock::Time> homeless_since;  // no group could hold it
-    int preemptions = 0, losses = 0;
-    GroupId refused_by = 0;                          // since that group's last load
-    int64_t computed_tokens = 0, output_tokens = 0;  // as its group said last
-
-    GroupId group = 0;              // 0: it waits
-    int64_t prefill_tokens = 0;     // those it had when it started
-    std::vector<int64_t> reserved;  // [kvp] pages, of the group
-
-    int64_t total_tokens() const { return demand.prompt_tokens + demand.max_tokens; }
-    int64_t AgedPriorityAt(Clock::Time now) const;
+  // What is kept on a group for one that waits and fits nowhere: whoever comes after it must end before `at`.
+  struct Future {
+    Ticket* ticket = nullptr;
+    Clock::Time at;    // when those runs will have made room for it
+    int64_t runs = 0;  // that had begun when it was kept: later ones never put it off
   };
   struct Group : GroupState {
-    using GroupState::GroupState;
-    std::map<TicketId, Ticket*> tickets;  // that run there
-  };
-  // What is kept for the first in the queue that fits nowhere: what goes before it on the group must end
-  // before `at`.
-  struct Future {
-    TicketId ticket = 0;
-    GroupId group = 0;
-    Clock::Time at;
-  };
-  using WaitingClass = std::map<TicketId, Ticket*>;
+    Group(GroupId id, GroupDescription description) : GroupState(std::move(description)), id(id) {}
 
-  std::vector<Ticket*> Order(Clock::Time now) const;
+    const GroupId id;
+    std::map<TicketId, Ticket*> tickets;  // that run there
+    std::optional<Future> future;
+    int64_t loads = 0;         // it has told
+    bool has_refused = false;  // since the last of them
+    // As things are there, once known: LargestContextNow; the same if all below a priority were preempted;
+    // and the lowest aged priority.
+    std::optional<int64_t> room[2], lowest_priority;
+    std::map<std::pair<int, bool>, int64_t> room_by_preemption;
+    size_t layout = 0;  // of layouts_
+  };
+  using Groups = std::span<Group* const>;
+  struct Walk;  // over the queue, once
+
+  // What happens to tickets and groups; dispatcher.cc.
   void Wait(Ticket& ticket, Clock::Time now);
   void TakeFromQueue(Ticket& ticket);
   void StopRunning(Ticket& ticket);
-  void EndOverdue(Clock::Time now, std::vector<Decision>* decisions);
-  // `behind`: the future is somebody else's who comes first.
-  bool TryStart(Ticket& ticket, bool behind, Clock::Time now, std::vector<Decision>* decisions);
-  bool TryPreempt(Ticket& ticket, Clock::Time now, std::vector<Decision>* decisions);
-  void Start(Ticket& ticket, const Placement& placement, Clock::Time now, std::vector<Decision>* decisions);
-  void KeepRoomFor(Ticket& ticket, Clock::Time now);
-  bool EndsBefore(const Ticket& ticket, const Group& group, Clock::Time now, Clock::Time at) const;
+  // What is known of its room is so no longer.
+  static void ForgetRoom(Group& group);
+  void DropFuture(Ticket& ticket);
+  // It may have room now for those that were tried.
+  void Touch(Group& group);
+  void OnGroupsChanged();
+  void FindHome(Ticket& ticket, Clock::Time now);
+  void Schedule(Ticket& ticket);
   bool CouldHold(const Group& group, const Ticket& ticket) const;
-  ServiceRates UsualRates() const;
-  Forecast ForecastOf(const Group& group) const;
+  Forecast ForecastOf(const Group& group, int64_t runs) const;
   int64_t PrefillLeft(const Ticket& ticket) const;
   RemainingWork WorkOf(const Ticket& ticket, const Group& group) const;
 
+  // What is decided; dispatcher_decide.cc.
+  void EndOverdue(Clock::Time now, std::vector<Decision>* decisions);
+  void GoThroughQueue(Clock::Time now, std::vector<Decision>* decisions);
+  std::vector<Ticket*> Candidates(const Walk& walk, std::vector<Ticket*> fresh) const;
+  bool TryStart(Ticket& ticket, Groups groups, Walk& walk);
+  bool TryPreempt(Ticket& ticket, Groups groups, Walk& walk);
+  void Start(Ticket& ticket, const Placement& placement, Walk& walk);
+  void KeepRoomFor(Ticket& ticket, Walk& walk);
+  bool MayUse(const Ticket& ticket, const Group& group, Clock::Time now) const;
+  bool IsBehind(const Ticket& ticket, const Group& group) const;
+  Clock::Time RoomAt(const Group& group, const Ticket& ticket, int64_t runs, Clock::Time now) const;
+  static bool HasRefused(const Group& group, const Ticket& ticket);
+  static int64_t Room(Group& group, bool prompt_logits);
+  static int64_t RoomByPreemption(Group& group, const Demand& demand);
+  static int64_t LowestPriority(Group& group);
+
   const DispatcherOptions options_;
   TicketId next_ticket_ = 1;
+  int64_t runs_ = 0;  // that have begun
   std::map<GroupId, std::unique_ptr<Group>> groups_;
+  std::vector<GroupDescription> layouts_;  // no two HaveEqualDemand
   std::map<TicketId, std::unique_ptr<Ticket>> tickets_;
-  std::map<int, WaitingClass, std::greater<>> waiting_;  // by priority; none is empty
-  int64_t waiting_count_ = 0, waiting_prompt_tokens_ = 0;
-  std::optional<Future> future_;
+  TicketQueue queue_;
+  // What a walk over the queue has to look at: the rest would be decided as before.
+  std::vector<Ticket*> fresh_;  // in the queue, and not tried yet
+  std::set<GroupId> touched_;
+  bool homes_changed_ = false;
+  std::set<std::pair<Clock::Time, TicketId>> due_;  // of tickets that are due at all
+
+  int64_t largest_[2] = {0, 0};  // context that some group could hold, without and with logits of the prompt
+  int64_t home_[2] = {0, 0};     // the same, of groups that do not drain
+  ServiceRates usual_ = UsualRates({});
   double output_share_ = 1;  // of its max_tokens that a request comes to, of late
-  Clock::Time next_event_ = Clock::Time::max();
 };
 
 }  // namespace longspan

@@ -1,5 +1,8 @@
 #include "runtime/coordinator/group_description.h"
 
+#include <algorithm>
+#include <tuple>
+
 #include "absl/strings/str_cat.h"
 #include "kernels/check.h"
 
@@ -29,6 +32,15 @@ absl::Status GroupIdentity::CheckEqual(const GroupIdentity& other) const {
   if (tokenizer != other.tokenizer) return differs("tokenizer", tokenizer, other.tokenizer);
   if (numerics != other.numerics) return differs("numerics", numerics, other.numerics);
   return absl::OkStatus();
+}
+
+bool HaveEqualDemand(const GroupDescription& a, const GroupDescription& b) {
+  return std::tuple(a.geometry.block_size, a.geometry.kvp, a.chunk_tokens, a.prompt_logits_chunk) ==
+             std::tuple(b.geometry.block_size, b.geometry.kvp, b.chunk_tokens, b.prompt_logits_chunk) &&
+         std::equal(a.geometry.groups.begin(), a.geometry.groups.end(), b.geometry.groups.begin(),
+                    b.geometry.groups.end(), [](const KvGroupGeometry& one, const KvGroupGeometry& other) {
+                      return one.window == other.window && one.pages_per_block == other.pages_per_block;
+                    });
 }
 
 }  // namespace longspan

@@ -44,6 +44,9 @@ struct GroupDescription {
   int64_t prompt_logits_chunk = 0;  // the same, of requests with prompt_logits
 };
 
+// Whether every request needs the same pages on both; what they have may differ.
+bool HaveEqualDemand(const GroupDescription& a, const GroupDescription& b);
+
 // How a group fares, by its own measurement of late; 0 before the first.
 struct GroupLoad {
   struct Progress {

@@ -4,10 +4,29 @@
 #include <tuple>
 #include <utility>
 
+#include "kvstore/shard_map.h"
+
 namespace longspan {
 namespace {
 
-double Cost(const Placement& offer) { return offer.expected_first_token_s * (1 + offer.fullness); }
+double Cost(const Placement& offer) {
+  return offer.expected_first_token_s * (1 + offer.fullness) * (offer.role == GroupRole::kDecode ? 2 : 1);
+}
+
+bool Fits(const Reservations& store, const KvNeed& need) {
+  const KvGeometry& geometry = store.geometry();
+  // Another shift is the same demand, rotated over the ranks.
+  const std::vector<int64_t> demand = KvDemand(geometry, need, /*shift=*/0);
+  for (int shift = 0; shift < geometry.kvp; ++shift) {
+    int k = 0;
+    while (k < geometry.kvp &&
+           demand[static_cast<size_t>(BlockResidue(k, shift, geometry.kvp))] <= store.free(k)) {
+      ++k;
+    }
+    if (k == geometry.kvp) return true;
+  }
+  return false;
+}
 
 }  // namespace
 
@@ -16,6 +35,22 @@ GroupState::GroupState(GroupDescription group) : description(std::move(group)), 
     largest_context_[prompt_logits ? 1 : 0] =
         store.LargestContext(Need(1, prompt_logits).chunk_tokens, description.max_context);
   }
+}
+
+int64_t GroupState::LargestContextNow(bool prompt_logits,
+                                      std::span<const std::span<const int64_t>> without) const {
+  if (draining || !runs_whole_requests()) return 0;
+  if (free_slots() + static_cast<int64_t>(without.size()) < 1) return 0;
+  Reservations left = store;
+  for (const std::span<const int64_t> pages : without) left.Release(pages);
+  // The demand never falls with the length, so the lengths that fit are those up to the answer.
+  int64_t fits = 0;
+  int64_t above = LargestContext(prompt_logits) + 1;
+  while (above - fits > 1) {
+    const int64_t middle = fits + (above - fits) / 2;
+    (Fits(left, Need(middle, prompt_logits)) ? fits : above) = middle;
+  }
+  return fits;
 }
 
 ServiceRates GroupState::Rates(const ServiceRates& usual) const {
@@ -28,7 +63,7 @@ ServiceRates UsualRates(std::span<const ServiceRates> measured) {
     double sum = 0;
     int count = 0;
     for (const ServiceRates& rates : measured) {
-      if (rates.*rate <= 0) continue;
+      if (!(rates.*rate > 0)) continue;
       sum += rates.*rate;
       ++count;
     }
@@ -42,7 +77,7 @@ std::optional<Placement> Offer(GroupId id, const GroupState& group, const KvNeed
                                const ServiceRates& rates) {
   if (group.draining || !group.runs_whole_requests() || group.free_slots() < 1) return std::nullopt;
   if (need.total_tokens > group.description.max_context) return std::nullopt;
-  Placement offer{.group = id};
+  Placement offer{.group = id, .role = group.description.role};
   offer.shift = group.store.ChooseShift(need);
   const std::vector<int64_t> demand = KvDemand(group.store.geometry(), need, offer.shift);
   offer.fullness =

@@ -16,8 +16,8 @@ struct GroupState {
   explicit GroupState(GroupDescription group);
 
   const GroupDescription description;
-  Reservations store;  // of those that run there
-  int64_t running = 0;
+  Reservations store;               // of those that run there
+  int64_t running = 0;              // requests
   int64_t prefill_tokens_left = 0;  // of those that run there, as far as it has told
   ServiceRates measured;            // 0 before it was
   bool draining = false;
@@ -32,6 +32,9 @@ struct GroupState {
   }
   // The longest request that it could hold if it were empty, prompt plus output.
   int64_t LargestContext(bool prompt_logits) const { return largest_context_[prompt_logits ? 1 : 0]; }
+  // The same beside what was promised to those that run there, all but `without`; 0 when it takes no
+  // requests.
+  int64_t LargestContextNow(bool prompt_logits, std::span<const std::span<const int64_t>> without = {}) const;
 
  private:
   int64_t largest_context_[2];
@@ -39,6 +42,7 @@ struct GroupState {
 
 struct Placement {
   GroupId group = 0;
+  GroupRole role = GroupRole::kMixed;  // of the group
   int shift = 0;
   double expected_first_token_s = 0;
   double fullness = 0;  // afterwards: of its slots, or of the KV of the rank that has least left
@@ -52,8 +56,8 @@ ServiceRates UsualRates(std::span<const ServiceRates> measured);
 std::optional<Placement> Offer(GroupId id, const GroupState& group, const KvNeed& need, int64_t prompt_tokens,
                                const ServiceRates& rates);
 
-// Whether `a` is the better offer: the earlier first token counts, the more so the fuller the group; of
-// equals the group that joined first.
+// Whether `a` is the better offer: the earlier first token counts, the more so the fuller the group, and
+// twice on groups that are there for prompts computed elsewhere; of equals the group that joined first.
 bool IsBetter(const Placement& a, const Placement& b);
 
 }  // namespace longspan

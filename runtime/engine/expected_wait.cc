@@ -15,32 +15,40 @@ Forecast::Forecast(std::span<const RemainingWork> running, FreeCapacity free, co
   std::sort(shortest_first.begin(), shortest_first.end(), [](const RemainingWork& a, const RemainingWork& b) {
     return a.prefill_tokens < b.prefill_tokens;
   });
-  for (const RemainingWork& work : shortest_first) Run(work);
+  ends_.reserve(shortest_first.size());
+  for (const RemainingWork& work : shortest_first) ends_.push_back(Run(work));
+  std::sort(ends_.begin(), ends_.end(), std::greater<>());
 }
 
-void Forecast::Run(const RemainingWork& work) {
+Forecast::End Forecast::Run(const RemainingWork& work) {
   prefill_end_s_ = std::max(prefill_end_s_, now_s_) +
                    static_cast<double>(work.prefill_tokens) / rates_.prefill_tokens_per_s;
   const double begin_s = work.prefill_tokens > 0 ? prefill_end_s_ : now_s_;
-  ends_.emplace_back(begin_s + work.output_tokens * rates_.decode_step_s, work.pages);
-  std::push_heap(ends_.begin(), ends_.end(), std::greater<>());
+  return {begin_s + work.output_tokens * rates_.decode_step_s, work.pages};
+}
+
+Forecast::Room Forecast::FirstRoom(int64_t pages) const {
+  Room room = {.at_s = now_s_, .free = free_};
+  while ((room.free.slots < 1 || room.free.pages < pages) && room.ended < ends_.size()) {
+    const auto& [end_s, end_pages] = ends_[ends_.size() - ++room.ended];
+    room.at_s = std::max(room.at_s, end_s);
+    room.free.pages += end_pages;
+    ++room.free.slots;
+  }
+  return room;
 }
 
 double Forecast::Start(const RemainingWork& work) {
-  while ((free_.slots < 1 || free_.pages < work.pages) && !ends_.empty()) {
-    std::pop_heap(ends_.begin(), ends_.end(), std::greater<>());
-    now_s_ = std::max(now_s_, ends_.back().first);
-    free_.pages += ends_.back().second;
-    ++free_.slots;
-    ends_.pop_back();
-  }
-  --free_.slots;
-  free_.pages -= work.pages;
-  Run(work);
+  const Room room = FirstRoom(work.pages);
+  now_s_ = room.at_s;
+  free_ = {room.free.slots - 1, room.free.pages - work.pages};
+  ends_.resize(ends_.size() - room.ended);
+  const End end = Run(work);
+  ends_.insert(std::upper_bound(ends_.begin(), ends_.end(), end, std::greater<>()), end);
   return now_s_;
 }
 
-double Forecast::RoomFor(int64_t pages) const { return Forecast(*this).Start({.pages = pages}); }
+double Forecast::RoomFor(int64_t pages) const { return FirstRoom(pages).at_s; }
 
 double ExpectedStart(std::span<const RemainingWork> running, std::span<const RemainingWork> waiting,
                      FreeCapacity free, const ServiceRates& rates) {

@@ -39,13 +39,19 @@ class Forecast {
 
  private:
   using End = std::pair<double, int64_t>;  // seconds, pages
-  void Run(const RemainingWork& work);
+  struct Room {
+    double at_s = 0;
+    FreeCapacity free;
+    size_t ended = 0;  // of ends_, from its back
+  };
+  Room FirstRoom(int64_t pages) const;
+  End Run(const RemainingWork& work);
 
   FreeCapacity free_;
   ServiceRates rates_;
   double now_s_ = 0;
   double prefill_end_s_ = 0;  // of all that started so far
-  std::vector<End> ends_;     // a heap, the earliest on top
+  std::vector<End> ends_;     // the earliest at the back
 };
 
 // Seconds until the last of `waiting`, which start in this order, has started beside `running`.
