@@ -33,19 +33,17 @@ class Outbox {
     *waiting_.add_messages() = std::move(message);
     return sending_ ? nullptr : Next();
   }
-  const Batch* Sent() {
-    sending_ = false;
-    return waiting_.messages().empty() ? nullptr : Next();
-  }
-  bool sending() const { return sending_; }
-
- private:
+  void Sent() { sending_ = false; }
+  // After Sent: what has come together, if anything has.
   const Batch* Next() {
+    if (waiting_.messages().empty()) return nullptr;
     sending_ = true;
     current_ = std::exchange(waiting_, {});
     return &current_;
   }
+  bool sending() const { return sending_; }
 
+ private:
   Batch waiting_, current_;
   bool sending_ = false;
 };
@@ -128,13 +126,13 @@ class ServerStream final : public grpc::ServerBidiReactor<control::FromGroupBatc
   }
   void OnWriteDone(bool ok) override {
     const std::lock_guard lock(mutex_);
-    const control::ToGroupBatch* next = outbox_.Sent();
+    outbox_.Sent();
     if (ended_) {
       if (!finished_) Finish(ToGrpc(why_));
       finished_ = true;
     } else if (!ok) {
       End(absl::UnavailableError("the connection is broken"));
-    } else if (next != nullptr) {
+    } else if (const control::ToGroupBatch* next = outbox_.Next()) {
       StartWrite(next);
     }
   }
@@ -220,6 +218,18 @@ class Server final : public ControlServer {
   std::unique_ptr<grpc::Server> server_;
 };
 
+// gRPC's threads end with the last channel or server of the process, and wait for one another then: none of
+// them may be what lets go of it. So the channel of the stream that has ended last is kept.
+void KeepSpentChannel(std::shared_ptr<grpc::Channel> channel) {
+  struct Spent {
+    std::mutex mutex;
+    std::shared_ptr<grpc::Channel> last;
+  };
+  static Spent* const spent = new Spent;
+  const std::lock_guard lock(spent->mutex);
+  spent->last.swap(channel);
+}
+
 class ClientStream final : public grpc::ClientBidiReactor<control::FromGroupBatch, control::ToGroupBatch>,
                            public FromGroupStream,
                            public std::enable_shared_from_this<ClientStream> {
@@ -233,6 +243,7 @@ class ClientStream final : public grpc::ClientBidiReactor<control::FromGroupBatc
     channel_ = grpc::CreateCustomChannel(address, ChannelCredentials(tls), arguments);
     stub_ = control::Coordinator::NewStub(channel_);
   }
+  ~ClientStream() override { KeepSpentChannel(std::move(channel_)); }
   void Begin(std::shared_ptr<ToGroupHandler> handler) {
     self_ = shared_from_this();
     handler_ = std::move(handler);
@@ -267,9 +278,9 @@ class ClientStream final : public grpc::ClientBidiReactor<control::FromGroupBatc
   }
   void OnWriteDone(bool ok) override {
     const std::lock_guard lock(mutex_);
-    const control::FromGroupBatch* next = outbox_.Sent();
+    outbox_.Sent();
     if (!ok || !held_) return;
-    if (next != nullptr) {
+    if (const control::FromGroupBatch* next = outbox_.Next()) {
       StartWrite(next);
     } else if (ended_) {
       StartWritesDone();

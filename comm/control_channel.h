@@ -45,7 +45,8 @@ class MessageStream {
   virtual ~MessageStream() = default;
   // Dropped once the stream is closed.
   virtual void Send(Message message) = 0;
-  // OK: what is queued is sent first, by a group at least. Else it may be lost. The peer hears `why`.
+  // OK: what is queued is sent first, by a group; by a coordinator, and else, it may be lost. A group hears
+  // `why`, or Cancelled where a message was on its way to it; a coordinator hears that it is over.
   virtual void Close(const absl::Status& why) = 0;
   virtual std::string peer() const = 0;  // address, for people
 };
