@@ -385,7 +385,7 @@ void Coordinator::RemoveGroup(GroupId id, const absl::Status& why) {
       const int64_t computed_tokens = ComputedTokens(ticket);
       places_.erase(ticket);
       if (EndIfDone(ticket, &ends)) return true;
-      if (why.ok()) dispatcher_.Refused(ticket, clock_.Now());  // its going is nobody's fault
+      if (why.ok()) dispatcher_.Refused(ticket);  // its going is nobody's fault
       past_.recomputed_after_loss_total += computed_tokens;
       return false;
     });
