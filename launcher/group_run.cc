@@ -191,7 +191,8 @@ absl::StatusOr<int> LoadAndRun(const ModelOptions& options, bool terse, Plan pla
 
 }  // namespace
 
-int RunOnGroup(const ModelOptions& options, const RankEnv& env, bool terse, GroupProgram& program) {
+int RunOnGroup(const ModelOptions& options, const RankEnv& env, bool terse, GroupProgram& program,
+               CreateTransport create_transport) {
   SetUpLogging(options.log_level, options.log_format, env);
   std::unique_ptr<MpiEnvironment> mpi;
   if (env.mpi) {
@@ -219,6 +220,7 @@ int RunOnGroup(const ModelOptions& options, const RankEnv& env, bool terse, Grou
   }
   record.Rest("opening the model");
   absl::StatusOr<Plan> plan = MakePlan(options, *connections->bootstrap, program);
+  if (plan.ok()) plan->group.create_transport = std::move(create_transport);
   if (!plan.ok()) return env.rank == 0 ? ReportFailure(env, plan.status()) : ExitCode(plan.status());
   const absl::StatusOr<int> code =
       LoadAndRun(options, terse, *std::move(plan), *std::move(connections), record, program, fail_alone);

@@ -34,6 +34,8 @@ class GroupProgram {
 // Every rank calls it; returns the process's exit code, and has said why when that is not 0. `terse`: say
 // nothing about loading unless somebody looks at a terminal. A rank that fails, ends, stops or hangs while
 // others wait for it ends the whole job; each rank then says what it was doing.
-int RunOnGroup(const ModelOptions& options, const RankEnv& env, bool terse, GroupProgram& program);
+// `create_transport`: as in GroupOptions.
+int RunOnGroup(const ModelOptions& options, const RankEnv& env, bool terse, GroupProgram& program,
+               CreateTransport create_transport = {});
 
 }  // namespace longspan

@@ -108,8 +108,8 @@ absl::StatusOr<LoggedDispatcher::Sink> OpenDecisionLog(const HttpFrontOptions& o
   if (options.decision_log.empty()) return LoggedDispatcher::Sink();
   const auto file = std::make_shared<std::ofstream>(options.decision_log);
   if (!*file) {
-    return absl::FailedPreconditionError(absl::StrCat("--decision-log ", options.decision_log,
-                                                      ": cannot be written: ", std::strerror(errno)));
+    return absl::FailedPreconditionError(
+        absl::StrCat("--decision-log ", options.decision_log, ": cannot be written: ", std::strerror(errno)));
   }
   return [file](std::string_view line) { *file << line << std::endl; };
 }

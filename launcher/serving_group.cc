@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "comm/control_channel.h"
 #include "kernels/numerics.h"
 #include "kernels/status_macros.h"
@@ -34,6 +35,7 @@ absl::Status Describe(Group& group, const EngineOptions& engine, GroupDescriptio
   description->rank_invariant = group.options().numerics.ways == kReductionWays;
   description->tp = report.tp;
   description->hosts = report.hosts;
+  description->transport_addresses = report.transport_addresses;
   description->geometry = group.geometry();
   for (size_t rank = 0; rank < report.kv_bytes.size(); ++rank) {
     const int64_t pages = group.geometry().pages_per_rank[rank % static_cast<size_t>(report.kvp)];
@@ -76,14 +78,21 @@ absl::StatusOr<std::unique_ptr<ServingGroup>> ServingGroup::Create(const ModelSo
   engine.max_waiting = static_cast<int>(kMostOpenPerSequence * options.max_sequences);
   engine.itl_target_s = options.itl_target_s;
   engine.clock = &clock;
+  engine.kv_heads = source.config().num_kv_heads;
+  const GroupIdentity identity = IdentityOf(source, texts);
+  engine.kv_root = HashRoot(
+      absl::StrCat(identity.model, " ", identity.tokenizer, " ", group.options().numerics.ToString()), "");
   std::unique_ptr<ServingGroup> serving(new ServingGroup(group, clock));
   LONGSPAN_ASSIGN_OR_RETURN(serving->engine_, Engine::Create(engine, &group));
   serving->description_.name = options.name;
   serving->description_.role = options.role;
-  serving->description_.identity = IdentityOf(source, texts);
+  serving->description_.identity = identity;
   LONGSPAN_RETURN_IF_ERROR(Describe(group, engine, &serving->description_));
   serving->loop_ =
       std::make_unique<EngineLoop>(*serving->engine_, kMostOpenPerSequence * options.max_sequences, clock);
+  group.SetOnKvArrival([loop = serving->loop_.get()](const HandoffId& handoff, const KvArrival& arrival) {
+    loop->KvArrived(handoff, arrival);
+  });
   serving->link_ = std::make_unique<LocalGroup>(
       *serving->loop_,
       [grammars = texts.grammars](const std::string& text) { return grammars->NewConstraint(text); });

@@ -17,6 +17,11 @@ class WorkerCommand final : public Command {
     const std::vector<CLI::Option*> network = {
         AddOption(app, "--coordinator", "HOST:PORT", "(required) where it takes groups in, its --listen-grpc",
                   Into(&options_.coordinator, NonEmptyText())),
+        AddOption(app, "--ucx-transports", "LIST", "how KV moves between groups, as UCX_TLS (tcp)",
+                  Into(&options_.transport.transports, NonEmptyText())),
+        AddOption(app, "--ucx-devices", "LIST",
+                  "over which network devices, as UCX_NET_DEVICES: eth0, mlx5_0:1 (what UCX finds)",
+                  Into(&options_.transport.devices, NonEmptyText())),
         AddInsecure(app, &options_.insecure),
     };
     for (CLI::Option* option : network) option->group("Network");
@@ -54,7 +59,8 @@ class WorkerCommand final : public Command {
 
   absl::StatusOr<int> Run(const RankEnv& env) override {
     const std::unique_ptr<GroupProgram> program = NewWorkerProgram(options_, env);
-    return RunOnGroup(options_.model, env, /*terse=*/false, *program);
+    return RunOnGroup(options_.model, env, /*terse=*/false, *program,
+                      [this] { return CreateUcxTransport(options_.transport); });
   }
 
  private:

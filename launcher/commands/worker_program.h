@@ -4,6 +4,7 @@
 #include <memory>
 #include <string>
 
+#include "comm/ucx_transport.h"
 #include "launcher/control_options.h"
 #include "launcher/group_run.h"
 #include "launcher/model_options.h"
@@ -18,6 +19,7 @@ struct WorkerOptions {
   std::string coordinator;  // HOST:PORT
   ControlFiles control_files;
   bool insecure = false;
+  UcxTransportOptions transport;
   double drain_timeout_s = 30;
 };
 

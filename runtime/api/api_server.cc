@@ -51,6 +51,8 @@ class ApiServer::State {
 
   void SetProgress(double fraction) { progress_ = fraction; }
   void SetReady(ServedModel model) {
+    model.coordinator->ObserveHandoffs(
+        [this](const KvArrival& arrival) { metrics_.ObserveHandoff(arrival); });
     const std::lock_guard lock(mutex_);
     model_ = std::make_unique<const ServedModel>(std::move(model));
     if (phase_ == Phase::kLoading) phase_ = Phase::kReady;

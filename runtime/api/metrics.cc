@@ -58,6 +58,18 @@ struct Metrics::State {
       Histogram("ttft_seconds", "From arrival to the first token.", From(0.001, 600));
   prometheus::Histogram& itl = Histogram("itl_seconds", "Between two tokens of a choice.", From(0.0005, 60));
   prometheus::Histogram& e2e = Histogram("e2e_seconds", "From arrival to the end.", From(0.005, 3600));
+  prometheus::Histogram& handoff = Histogram(
+      "handoff_seconds", "Of a request whose prompt was computed elsewhere, until its KV had arrived.",
+      From(0.001, 600));
+  prometheus::Histogram& handoff_exposed =
+      Histogram("handoff_exposed_seconds", "The part of it after the prompt was computed.", From(0.0005, 60));
+  prometheus::Family<prometheus::Counter>& handoff_bytes =
+      Counters("handoff_bytes_total",
+               "KV that came from other groups: useful is what was wanted, moved what was sent for it.");
+  prometheus::Family<prometheus::Counter>& handoffs =
+      Counters("handoffs_total", "Requests whose KV was to come from another group.");
+  prometheus::Counter& refused_pieces =
+      Counters("handoff_refused_total", "Messages with KV that did not prove to be what was wanted.").Add({});
   prometheus::Gauge& queue_depth = Gauges("queue_depth", "Requests that wait.").Add({});
   prometheus::Gauge& running = Gauges("running_requests", "Requests that hold KV.").Add({});
   prometheus::Counter& prefill_tokens =
@@ -128,6 +140,10 @@ void Metrics::CountRequest(std::string_view outcome) {
 void Metrics::ObserveQueue(double seconds) { state_->queue.Observe(seconds); }
 void Metrics::ObserveFirstToken(double seconds) { state_->ttft.Observe(seconds); }
 void Metrics::ObserveGap(double seconds) { state_->itl.Observe(seconds); }
+void Metrics::ObserveHandoff(const KvArrival& arrival) {
+  state_->handoff.Observe(arrival.seconds);
+  state_->handoff_exposed.Observe(arrival.exposed_seconds);
+}
 void Metrics::ObserveEndToEnd(double seconds) { state_->e2e.Observe(seconds); }
 
 std::string Metrics::Render(const ClusterView& cluster) {
@@ -144,6 +160,15 @@ std::string Metrics::Render(const ClusterView& cluster) {
                static_cast<double>(cluster.recomputed_after_preemption_total));
   State::Raise(state.recomputed.Add({{"reason", "group_lost"}}),
                static_cast<double>(cluster.recomputed_after_loss_total));
+  const EngineTotals& totals = cluster.totals;
+  const auto raise = [](prometheus::Family<prometheus::Counter>& family, const prometheus::Labels& labels,
+                        int64_t total) { State::Raise(family.Add(labels), static_cast<double>(total)); };
+  raise(state.recomputed, {{"reason", "handoff"}}, totals.recomputed_tokens_total);
+  raise(state.handoff_bytes, {{"kind", "useful"}}, totals.handoff_useful_bytes);
+  raise(state.handoff_bytes, {{"kind", "moved"}}, totals.handoff_moved_bytes);
+  raise(state.handoffs, {{"outcome", "complete"}}, totals.handoffs_total);
+  raise(state.handoffs, {{"outcome", "given_up"}}, totals.handoffs_given_up_total);
+  State::Raise(state.refused_pieces, static_cast<double>(totals.handoff_refused_pieces));
   for (size_t i = 0; i < cluster.comm.bytes.size(); ++i) {
     const std::string op(Name(static_cast<CommOp>(i)));
     State::Raise(state.comm_bytes.Add({{"op", op}}), static_cast<double>(cluster.comm.bytes[i]));

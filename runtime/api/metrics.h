@@ -24,6 +24,8 @@ class Metrics {
   void ObserveGap(double seconds);  // between tokens of one choice
   void ObserveEndToEnd(double seconds);
 
+  void ObserveHandoff(const KvArrival& arrival);
+
   std::string Render(const ClusterView& cluster);
 
  private:

@@ -1,6 +1,7 @@
 #include "runtime/coordinator/control_messages.h"
 
 #include <chrono>
+#include <cstring>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -34,6 +35,7 @@ control::Register ToMessage(const GroupDescription& description) {
   identity.set_numerics(description.identity.numerics);
   message.set_build(description.build);
   message.set_rank_invariant(description.rank_invariant);
+  Append(description.transport_addresses, message.mutable_transport_addresses());
   message.set_tp(description.tp);
   message.set_kvp(description.geometry.kvp);
   for (const std::string& host : description.hosts) message.add_hosts(host);
@@ -84,6 +86,10 @@ absl::StatusOr<GroupDescription> FromMessage(const control::Register& message) {
   if (std::ssize(description.page_bytes) != ranks) {
     return invalid("a number of page sizes of", std::ssize(description.page_bytes));
   }
+  description.transport_addresses = ToVector(message.transport_addresses());
+  if (std::ssize(description.transport_addresses) != ranks) {
+    return invalid("a number of transport addresses of", std::ssize(description.transport_addresses));
+  }
   description.max_sequences = message.max_sequences();
   description.max_context = message.max_context();
   description.chunk_tokens = message.chunk_tokens();
@@ -104,6 +110,12 @@ control::Status ToMessage(const GroupStatus& status) {
   message.set_decode_tokens_total(engine.decode_tokens_total);
   message.set_prefill_seconds_total(engine.prefill_seconds_total);
   message.set_decode_seconds_total(engine.decode_seconds_total);
+  message.set_recomputed_tokens_total(engine.recomputed_tokens_total);
+  message.set_handoffs_total(engine.handoffs_total);
+  message.set_handoffs_given_up_total(engine.handoffs_given_up_total);
+  message.set_handoff_useful_bytes(engine.handoff_useful_bytes);
+  message.set_handoff_moved_bytes(engine.handoff_moved_bytes);
+  message.set_handoff_refused_pieces(engine.handoff_refused_pieces);
   message.set_prefill_tokens_per_s(engine.prefill_tokens_per_s);
   message.set_decode_step_s(engine.decode_step_s);
   for (const SequenceSnapshot& sequence : engine.sequences) {
@@ -111,6 +123,7 @@ control::Status ToMessage(const GroupStatus& status) {
     part.set_run(sequence.id);
     part.set_priority(sequence.priority);
     part.set_decoding(sequence.decoding);
+    part.set_moving(sequence.moving);
     part.set_prompt_tokens(sequence.prompt_tokens);
     part.set_computed_tokens(sequence.computed_tokens);
     part.set_output_tokens(sequence.output_tokens);
@@ -150,6 +163,12 @@ absl::StatusOr<GroupStatus> FromMessage(const control::Status& message, int kvp)
   engine.steps = message.steps();
   engine.prefill_tokens_total = message.prefill_tokens_total();
   engine.decode_tokens_total = message.decode_tokens_total();
+  engine.recomputed_tokens_total = message.recomputed_tokens_total();
+  engine.handoffs_total = message.handoffs_total();
+  engine.handoffs_given_up_total = message.handoffs_given_up_total();
+  engine.handoff_useful_bytes = message.handoff_useful_bytes();
+  engine.handoff_moved_bytes = message.handoff_moved_bytes();
+  engine.handoff_refused_pieces = message.handoff_refused_pieces();
   engine.prefill_seconds_total = message.prefill_seconds_total();
   engine.decode_seconds_total = message.decode_seconds_total();
   engine.prefill_tokens_per_s = message.prefill_tokens_per_s();
@@ -159,6 +178,7 @@ absl::StatusOr<GroupStatus> FromMessage(const control::Status& message, int kvp)
     sequence.id = part.run();
     sequence.priority = part.priority();
     sequence.decoding = part.decoding();
+    sequence.moving = part.moving();
     sequence.prompt_tokens = part.prompt_tokens();
     sequence.computed_tokens = part.computed_tokens();
     sequence.output_tokens = part.output_tokens();
@@ -190,6 +210,54 @@ absl::StatusOr<GroupStatus> FromMessage(const control::Status& message, int kvp)
   return status;
 }
 
+namespace {
+
+control::KvPeer ToMessage(const KvPeer& peer) {
+  control::KvPeer message;
+  message.set_token(peer.handoff.token.data(), peer.handoff.token.size());
+  message.set_epoch(peer.handoff.epoch);
+  message.set_tp(peer.grid.tp);
+  message.set_kvp(peer.grid.kvp);
+  message.set_shift(peer.shift);
+  Append(peer.addresses, message.mutable_addresses());
+  return message;
+}
+
+// The engine refuses what no peer can have.
+KvPeer FromMessage(const control::KvPeer& message) {
+  KvPeer peer;
+  std::memcpy(peer.handoff.token.data(), message.token().data(),
+              std::min(peer.handoff.token.size(), message.token().size()));
+  peer.handoff.epoch = message.epoch();
+  peer.grid = {message.tp(), message.kvp()};
+  peer.shift = message.shift();
+  peer.addresses = ToVector(message.addresses());
+  return peer;
+}
+
+}  // namespace
+
+control::KvArrived ToMessage(RunId run, const KvArrival& arrival) {
+  control::KvArrived message;
+  message.set_run(run);
+  message.set_complete(arrival.complete);
+  message.set_useful_bytes(arrival.useful_bytes);
+  message.set_moved_bytes(arrival.moved_bytes);
+  message.set_refused_pieces(arrival.refused_pieces);
+  message.set_seconds(arrival.seconds);
+  message.set_exposed_seconds(arrival.exposed_seconds);
+  return message;
+}
+
+KvArrival FromMessage(const control::KvArrived& message) {
+  return {.complete = message.complete(),
+          .useful_bytes = message.useful_bytes(),
+          .moved_bytes = message.moved_bytes(),
+          .refused_pieces = message.refused_pieces(),
+          .seconds = message.seconds(),
+          .exposed_seconds = message.exposed_seconds()};
+}
+
 control::Start ToMessage(RunId run, const Request& request) {
   control::Start message;
   message.set_run(run);
@@ -216,6 +284,8 @@ control::Start ToMessage(RunId run, const Request& request) {
   if (request.logprobs) message.set_logprobs(*request.logprobs);
   message.set_grammar(request.grammar);
   message.set_shift(*request.shift);
+  if (request.receives_from) *message.mutable_receives_from() = ToMessage(*request.receives_from);
+  if (request.sends_to) *message.mutable_sends_to() = ToMessage(*request.sends_to);
   return message;
 }
 
@@ -243,6 +313,8 @@ Request FromMessage(const control::Start& message) {
   if (message.has_logprobs()) request.logprobs = message.logprobs();
   request.grammar = message.grammar();
   request.shift = message.shift();
+  if (message.has_receives_from()) request.receives_from = FromMessage(message.receives_from());
+  if (message.has_sends_to()) request.sends_to = FromMessage(message.sends_to());
   return request;
 }
 

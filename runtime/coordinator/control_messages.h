@@ -25,6 +25,9 @@ absl::StatusOr<GroupStatus> FromMessage(const control::Status& message, int kvp)
 control::Start ToMessage(RunId run, const Request& request);
 Request FromMessage(const control::Start& message);
 
+control::KvArrived ToMessage(RunId run, const KvArrival& arrival);
+KvArrival FromMessage(const control::KvArrived& message);
+
 control::Token ToMessage(RunId run, const GeneratedToken& token);
 GeneratedToken FromMessage(const control::Token& message);
 

@@ -1,6 +1,8 @@
 #include "runtime/coordinator/coordinator.h"
 
 #include <algorithm>
+#include <cstring>
+#include <random>
 #include <utility>
 
 #include <spdlog/spdlog.h>
@@ -14,6 +16,18 @@ namespace longspan {
 namespace {
 
 constexpr std::chrono::milliseconds kTimerEvery{100};
+
+// The token is unlike any other; the epoch is that of the group that receives.
+HandoffId NewHandoff(GroupId group) {
+  std::random_device random;
+  HandoffId handoff;
+  for (size_t i = 0; i < handoff.token.size(); i += sizeof(uint32_t)) {
+    const uint32_t bits = random();
+    std::memcpy(handoff.token.data() + i, &bits, sizeof bits);
+  }
+  handoff.epoch = static_cast<uint64_t>(group);
+  return handoff;
+}
 
 }  // namespace
 
@@ -30,6 +44,7 @@ class Coordinator::Flow {
   Request Go(const Run* run) {
     const std::lock_guard lock(mutex_);
     run_ = run;
+    other_ = nullptr;
     if (!std::exchange(started_, true)) listener_->OnStart();
     Request request = Copy(request_);
     request.generated = generated_;
@@ -38,7 +53,21 @@ class Coordinator::Flow {
   }
   void Halt() {
     const std::lock_guard lock(mutex_);
-    run_ = nullptr;
+    run_ = other_ = nullptr;
+  }
+  // From here on it listens to `run`, and minds how `other` ends.
+  void ListenTo(const Run* run, const Run* other) {
+    const std::lock_guard lock(mutex_);
+    run_ = run;
+    other_ = other;
+  }
+  bool IsHeard(const Run* run) const {
+    const std::lock_guard lock(mutex_);
+    return run == run_ || run == other_;
+  }
+  bool ListensTo(const Run* run) const {
+    const std::lock_guard lock(mutex_);
+    return run == run_;
   }
   // KV that the group it has listened to must hold by now: of the last token there is none yet.
   int64_t computed_tokens() const {
@@ -75,21 +104,21 @@ class Coordinator::Flow {
     if (static_cast<int64_t>(generated_.size()) >= *request_.max_tokens) return FinishReason::kLength;
     return std::nullopt;
   }
-  // Whether it was listening to `run`, which has ended.
+  // Whether it minds `run`, which has ended: it listens to nobody any more.
   bool Leave(const Run* run) {
     const std::lock_guard lock(mutex_);
-    if (run != run_) return false;
-    run_ = nullptr;
+    if (run != run_ && run != other_) return false;
+    run_ = other_ = nullptr;
     return true;
   }
   void Finish(FinishReason reason) {
     const std::lock_guard lock(mutex_);
-    run_ = nullptr;
+    run_ = other_ = nullptr;
     if (!std::exchange(ended_, true)) listener_->OnFinish(reason);
   }
   void End(const absl::Status& error) {
     const std::lock_guard lock(mutex_);
-    run_ = nullptr;
+    run_ = other_ = nullptr;
     if (!std::exchange(ended_, true)) listener_->OnError(error);
   }
 
@@ -101,7 +130,7 @@ class Coordinator::Flow {
   const std::shared_ptr<ResponseListener> listener_;
 
   mutable std::mutex mutex_;  // of the following
-  const Run* run_ = nullptr;
+  const Run *run_ = nullptr, *other_ = nullptr;
   std::vector<int32_t> generated_;
   int64_t prompt_logprobs_ = 0;
   bool started_ = false, stopped_ = false, ended_ = false;
@@ -118,9 +147,21 @@ class Coordinator::Run final : public ResponseListener {
   void OnPromptLogprobs(PositionLogprobs logprobs) override {
     flow_->OnPromptLogprobs(this, std::move(logprobs));
   }
-  bool OnToken(const GeneratedToken& token) override { return flow_->OnToken(this, token); }
+  bool OnToken(const GeneratedToken& token) override {
+    const bool goes_on = flow_->OnToken(this, token);
+    if (goes_on) coordinator_.OnPrefilled(*this, token.id);
+    return goes_on;
+  }
+  void OnReadyForKv() override { coordinator_.OnReadyForKv(*this); }
+  void OnKvArrived(const KvArrival& arrival) override { coordinator_.OnKvArrived(*this, arrival); }
   void OnFinish(FinishReason reason) override { coordinator_.OnRunEnd(*this, reason, absl::OkStatus()); }
   void OnError(const absl::Status& error) override { coordinator_.OnRunEnd(*this, std::nullopt, error); }
+
+  // Of a handoff, set before the run starts: the run of the prompt knows the one that follows, and that one
+  // has the prompt's, and what it is to do, until it starts. With the coordinator's mutex held.
+  std::weak_ptr<const Run> successor;
+  std::shared_ptr<Run> prompt;
+  Request prompt_request;
 
  private:
   Coordinator& coordinator_;
@@ -213,15 +254,22 @@ std::shared_ptr<Coordinator::Flow> Coordinator::TakeFlow(TicketId ticket) {
 }
 
 void Coordinator::HaltRun(TicketId ticket) {
-  const auto it = places_.find(ticket);
-  if (it == places_.end()) return;
+  if (!places_.contains(ticket)) return;
   flows_.at(ticket)->Halt();
-  groups_.at(it->second.group).link->Cancel(it->second.run);
-  ForgetRun(ticket);
+  ForgetRun(ticket, /*group=*/0);
+}
+
+void Coordinator::CancelRun(RunPlace& place) {
+  if (place.run == 0) return;
+  Group& group = groups_.at(place.group);
+  group.link->Cancel(place.run);
+  group.runs.erase(place.run);
+  place = {};
 }
 
 int64_t Coordinator::ComputedTokens(TicketId ticket) const {
-  const RunPlace& place = places_.at(ticket);
+  const Places& places = places_.at(ticket);
+  const RunPlace& place = places.prefill.run != 0 && !places.kv_arrived ? places.prefill : places.main;
   int64_t tokens = flows_.at(ticket)->computed_tokens();
   const GroupStatus* told = groups_.at(place.group).told.get();
   if (told == nullptr) return tokens;
@@ -231,10 +279,28 @@ int64_t Coordinator::ComputedTokens(TicketId ticket) const {
   return tokens;
 }
 
-void Coordinator::ForgetRun(TicketId ticket) {
+void Coordinator::ForgetRun(TicketId ticket, GroupId group) {
   const auto it = places_.find(ticket);
-  groups_.at(it->second.group).runs.erase(it->second.run);
+  for (RunPlace* place : {&it->second.main, &it->second.prefill}) {
+    if (place->run == 0) continue;
+    if (place->group == group) {
+      groups_.at(group).runs.erase(place->run);
+    } else {
+      CancelRun(*place);
+    }
+  }
   places_.erase(it);
+}
+
+void Coordinator::ReleasePrefill(TicketId ticket) {
+  CancelRun(places_.at(ticket).prefill);
+  dispatcher_.Prefilled(ticket);
+}
+
+Coordinator::RunPlace Coordinator::NewRun(GroupId group, TicketId ticket) {
+  const RunId run = next_run_++;
+  groups_.at(group).runs.emplace(run, ticket);
+  return {group, run};
 }
 
 bool Coordinator::EndIfDone(TicketId ticket, std::vector<FlowEnd>* ends) {
@@ -249,13 +315,76 @@ bool Coordinator::EndIfDone(TicketId ticket, std::vector<FlowEnd>* ends) {
 void Coordinator::StartRun(const Decision& decision) {
   Group& group = groups_.at(decision.group);
   const std::shared_ptr<Flow>& flow = flows_.at(decision.ticket);
-  const RunId id = next_run_++;
-  places_[decision.ticket] = {decision.group, id};
-  group.runs.emplace(id, decision.ticket);
-  auto run = std::make_shared<Run>(*this, flow, decision.group);
+  Places& places = places_[decision.ticket];
+  places.main = NewRun(decision.group, decision.ticket);
+  const auto run = std::make_shared<Run>(*this, flow, decision.group);
   Request request = flow->Go(run.get());
   request.shift = decision.shift;
-  group.link->Start(id, std::move(request), std::move(run));
+  if (decision.prefill_group != 0) {
+    const GroupDescription& source = groups_.at(decision.prefill_group).description;
+    const GroupDescription& destination = group.description;
+    places.prefill = NewRun(decision.prefill_group, decision.ticket);
+    run->prompt = std::make_shared<Run>(*this, flow, decision.prefill_group);
+    run->prompt->successor = run;
+    Request& prompt = run->prompt_request = Copy(request);
+    prompt.shift = decision.prefill_shift;
+    const HandoffId handoff = NewHandoff(decision.group);
+    request.receives_from =
+        KvPeer{handoff, {source.tp, source.geometry.kvp}, decision.prefill_shift, source.transport_addresses};
+    prompt.sends_to = KvPeer{
+        handoff, {destination.tp, destination.geometry.kvp}, decision.shift, destination.transport_addresses};
+    flow->ListenTo(run->prompt.get(), run.get());
+  }
+  group.link->Start(places.main.run, std::move(request), run);
+}
+
+void Coordinator::OnReadyForKv(Run& run) {
+  const std::lock_guard lock(mutex_);
+  if (run.prompt == nullptr || !run.flow().IsHeard(&run)) return;
+  const RunPlace& place = places_.at(run.flow().ticket()).prefill;
+  groups_.at(place.group)
+      .link->Start(place.run, std::move(run.prompt_request), std::exchange(run.prompt, nullptr));
+}
+
+void Coordinator::OnPrefilled(const Run& run, int32_t token) {
+  const std::shared_ptr<const Run> successor = run.successor.lock();
+  if (successor == nullptr) return;
+  std::vector<FlowEnd> ends;
+  {
+    const std::lock_guard lock(mutex_);
+    Flow& flow = run.flow();
+    // What ends with its first token ends there.
+    if (!flow.ListensTo(&run) || flow.Outcome(options_.eos_token_ids)) return;
+    flow.ListenTo(successor.get(), &run);
+    const Places& places = places_.at(flow.ticket());
+    groups_.at(places.main.group).link->Continue(places.main.run, token);
+    if (!places.kv_arrived) return;
+    ReleasePrefill(flow.ticket());
+    Decide(&ends);
+  }
+  Call(ends);
+}
+
+void Coordinator::OnKvArrived(const Run& run, const KvArrival& arrival) {
+  std::vector<FlowEnd> ends;
+  {
+    const std::lock_guard lock(mutex_);
+    Flow& flow = run.flow();
+    if (!flow.IsHeard(&run)) return;
+    places_.at(flow.ticket()).kv_arrived = true;
+    // Else its first token is on its way.
+    if (flow.ListensTo(&run)) {
+      flow.ListenTo(&run, nullptr);
+      ReleasePrefill(flow.ticket());
+      Decide(&ends);
+    }
+  }
+  if (handoff_observer_) handoff_observer_(arrival);
+  Call(ends);
+}
+
+void Coordinator::ObserveHandoffs(std::function<void(const KvArrival& arrival)> observer) {
+  handoff_observer_ = std::move(observer);
 }
 
 void Coordinator::Call(const std::vector<FlowEnd>& ends) {
@@ -296,7 +425,7 @@ void Coordinator::OnRunEnd(const Run& run, std::optional<FinishReason> reason, c
     Flow& flow = run.flow();
     if (!flow.Leave(&run)) return;
     const TicketId ticket = flow.ticket();
-    ForgetRun(ticket);
+    ForgetRun(ticket, run.group());
     const bool is_own_end = reason == FinishReason::kStop || reason == FinishReason::kLength;
     const bool goes_on =
         reason == FinishReason::kCancelled || absl::IsResourceExhausted(error) || absl::IsUnavailable(error);
@@ -383,6 +512,10 @@ void Coordinator::RemoveGroup(GroupId id, const absl::Status& why) {
       const TicketId ticket = entry.second;
       flows_.at(ticket)->Halt();
       const int64_t computed_tokens = ComputedTokens(ticket);
+      Places& places = places_.at(ticket);
+      for (RunPlace* place : {&places.main, &places.prefill}) {
+        if (place->group != id) CancelRun(*place);
+      }
       places_.erase(ticket);
       if (EndIfDone(ticket, &ends)) return true;
       if (why.ok()) dispatcher_.Refused(ticket);  // its going is nobody's fault

@@ -41,7 +41,7 @@ struct CoordinatorOptions {
   std::vector<int32_t> eos_token_ids;  // as the groups know them
   // Hears of every decision, and of what decided it (decision_log.h); may be empty.
   LoggedDispatcher::Sink decision_log;
-  uint64_t seed = 0;                   // a request that brings no seed is given DeriveSeed(seed, its ticket)
+  uint64_t seed = 0;  // a request that brings no seed is given DeriveSeed(seed, its ticket)
 };
 
 // A group as everybody may look at it.
@@ -114,6 +114,8 @@ class Coordinator {
   // Takes no more requests. What is open after `timeout` is cancelled.
   void Drain(Clock::Duration timeout);
   bool drained() const { return open() == 0; }
+  // Hears how each handoff went, on any thread; before the first group.
+  void ObserveHandoffs(std::function<void(const KvArrival& arrival)> observer);
   // Ends every request with this error, and refuses further ones.
   void Fail(const absl::Status& reason);
 
@@ -128,7 +130,12 @@ class Coordinator {
   };
   struct RunPlace {
     GroupId group = 0;
-    RunId run = 0;
+    RunId run = 0;  // 0: none
+  };
+  struct Places {
+    RunPlace main;     // the whole request, or what follows the prompt
+    RunPlace prefill;  // the prompt, where it is computed elsewhere, until its KV has arrived
+    bool kv_arrived = false;
   };
   using FlowEnd = std::function<void()>;
 
@@ -140,7 +147,11 @@ class Coordinator {
   void StartRun(const Decision& decision);
   // Of a ticket that runs somewhere or not: listens to its group no longer, and tells it when it can be told.
   void HaltRun(TicketId ticket);
-  void ForgetRun(TicketId ticket);
+  // Cancels what of it is not on `group`, and forgets all of it.
+  void ForgetRun(TicketId ticket, GroupId group);
+  void CancelRun(RunPlace& place);
+  void ReleasePrefill(TicketId ticket);
+  RunPlace NewRun(GroupId group, TicketId ticket);
   // Of the KV that the run of a ticket holds, as far as is known.
   int64_t ComputedTokens(TicketId ticket) const;
   // Null when there is none.
@@ -148,7 +159,11 @@ class Coordinator {
   absl::Status AdmitsLocked() const;
   static void Call(const std::vector<FlowEnd>& ends);
 
-  // Called by runs: with a reason, or else with an error.
+  // Called by runs.
+  void OnReadyForKv(Run& run);
+  void OnPrefilled(const Run& run, int32_t token);
+  void OnKvArrived(const Run& run, const KvArrival& arrival);
+  // With a reason, or else with an error.
   void OnRunEnd(const Run& run, std::optional<FinishReason> reason, const absl::Status& error);
 
   void RunTimer();
@@ -157,12 +172,13 @@ class Coordinator {
   const Clock& clock_;
 
   std::atomic<double> expected_wait_s_ = 0;
+  std::function<void(const KvArrival& arrival)> handoff_observer_;
 
   mutable std::mutex mutex_;  // of the following
   LoggedDispatcher dispatcher_;
   std::map<GroupId, Group> groups_;
   std::map<TicketId, std::shared_ptr<Flow>> flows_;
-  std::map<TicketId, RunPlace> places_;  // of those that run
+  std::map<TicketId, Places> places_;  // of those that run
   GroupId next_group_ = 1;
   RunId next_run_ = 1;
   bool draining_ = false, ending_ = false;

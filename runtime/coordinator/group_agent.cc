@@ -64,6 +64,10 @@ class GroupAgent::Membership final : public ToGroupHandler, public std::enable_s
         engine_.Start(run, FromMessage(message.start()), std::make_shared<Listener>(shared_from_this(), run));
         break;
       }
+      case control::ToGroup::kContinue:
+        lock.unlock();
+        engine_.Continue(message.continue_().run(), message.continue_().token());
+        break;
       case control::ToGroup::kCancel:
         runs_.erase(message.cancel().run());
         lock.unlock();
@@ -163,6 +167,16 @@ class GroupAgent::Membership final : public ToGroupHandler, public std::enable_s
       *message.mutable_token() = ToMessage(run_, token);
       membership_->Send(std::move(message));
       return true;
+    }
+    void OnReadyForKv() override {
+      control::FromGroup message;
+      message.mutable_ready_for_kv()->set_run(run_);
+      membership_->Send(std::move(message));
+    }
+    void OnKvArrived(const KvArrival& arrival) override {
+      control::FromGroup message;
+      *message.mutable_kv_arrived() = ToMessage(run_, arrival);
+      membership_->Send(std::move(message));
     }
     void OnFinish(FinishReason reason) override {
       // The group is unusable: its requests go on elsewhere.

@@ -35,8 +35,9 @@ struct GroupDescription {
   std::string build;            // of the program; may differ
   bool rank_invariant = false;  // whether tokens are the same on any number of ranks
   int tp = 1;
-  std::vector<std::string> hosts;    // [tp * kvp]
-  std::vector<uint64_t> page_bytes;  // [tp * kvp], of one page of KV
+  std::vector<std::string> hosts;                // [tp * kvp]
+  std::vector<uint64_t> page_bytes;              // [tp * kvp], of one page of KV
+  std::vector<std::string> transport_addresses;  // [tp * kvp]; empty: its KV does not move
   KvGeometry geometry;
   int64_t max_sequences = 0;        // at once
   int64_t max_context = 0;          // prompt plus output

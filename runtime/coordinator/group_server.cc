@@ -36,6 +36,12 @@ class GroupServer::Member final : public FromGroupHandler,
     *message.mutable_start() = ToMessage(run, request);
     stream_->Send(std::move(message));
   }
+  void Continue(RunId run, int32_t token) override {
+    control::ToGroup message;
+    message.mutable_continue_()->set_run(run);
+    message.mutable_continue_()->set_token(token);
+    stream_->Send(std::move(message));
+  }
   void Cancel(RunId run) override {
     {
       const std::lock_guard lock(mutex_);
@@ -90,6 +96,14 @@ class GroupServer::Member final : public FromGroupHandler,
       case control::FromGroup::kPromptLogprobs:
         if (const auto listener = ListenerOf(message.prompt_logprobs().run())) {
           listener->OnPromptLogprobs(FromMessage(message.prompt_logprobs().logprobs()));
+        }
+        break;
+      case control::FromGroup::kReadyForKv:
+        if (const auto listener = ListenerOf(message.ready_for_kv().run())) listener->OnReadyForKv();
+        break;
+      case control::FromGroup::kKvArrived:
+        if (const auto listener = ListenerOf(message.kv_arrived().run())) {
+          listener->OnKvArrived(FromMessage(message.kv_arrived()));
         }
         break;
       case control::FromGroup::kEnd:

@@ -47,6 +47,7 @@ struct EngineOptions {
   double itl_target_s = kNoItlTarget;
   // How long smaller requests may start before the first in the queue while there is no room for it.
   double max_overtaken_s = 0;
+  int kv_heads = 1;              // of the model; what moves is cut by them
   BlockHash kv_root;             // of the hashes of KV that moves between groups (kvstore/block_hash.h)
   const Clock* clock = nullptr;  // outlives the engine; null: a SteadyClock
 };
@@ -70,7 +71,7 @@ class Engine {
   // The token after what a request with receives_from receives. Unknown ids are ignored.
   void Continue(RequestId id, int32_t token);
   // How its handoff went; unknown ones are ignored.
-  void KvArrived(const HandoffId& handoff, const KvArrival& arrival);
+  void KvArrived(const HandoffId& handoff, KvArrival arrival);
 
   bool HasWork() const;
   // Runs one step. An error means that the group is unusable; every open request has then been finished with

@@ -1,11 +1,28 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "kernels/check.h"
 #include "kvstore/block_hash.h"
 #include "runtime/engine/engine_state.h"
 
 namespace longspan {
+
+absl::Status Engine::State::CheckPeer(const KvPeer& peer, bool has_shift) const {
+  if (!has_shift) return absl::InvalidArgumentError("a request whose KV moves needs a shift");
+  if (peer.grid.tp < 1 || peer.grid.kvp < 1 || options.kv_heads % peer.grid.tp != 0) {
+    return absl::InvalidArgumentError(absl::StrCat("KV of ", options.kv_heads,
+                                                   " heads cannot move between here and a group of tp ",
+                                                   peer.grid.tp, " x kvp ", peer.grid.kvp));
+  }
+  if (peer.shift < 0 || peer.shift >= peer.grid.kvp ||
+      std::ssize(peer.addresses) != int64_t{peer.grid.tp} * peer.grid.kvp) {
+    return absl::InvalidArgumentError(absl::StrCat("a handoff with shift ", peer.shift, " and ",
+                                                   peer.addresses.size(), " addresses of a group of tp ",
+                                                   peer.grid.tp, " x kvp ", peer.grid.kvp));
+  }
+  return absl::OkStatus();
+}
 
 void Engine::State::OpenHandoff(Sequence& sequence, Clock::Time now) {
   const bool receives = sequence.receives_from.has_value();
@@ -74,7 +91,7 @@ void Engine::Continue(RequestId id, int32_t token) {
   state.kv_orders.push_back(std::move(order));
 }
 
-void Engine::KvArrived(const HandoffId& handoff, const KvArrival& arrival) {
+void Engine::KvArrived(const HandoffId& handoff, KvArrival arrival) {
   State& state = *state_;
   LONGSPAN_CHECK(!state.in_step);
   const auto it = std::find_if(state.running.begin(), state.running.end(), [&handoff](const auto& sequence) {
@@ -88,8 +105,8 @@ void Engine::KvArrived(const HandoffId& handoff, const KvArrival& arrival) {
   totals.handoff_useful_bytes += arrival.complete ? arrival.useful_bytes : 0;
   totals.handoff_moved_bytes += arrival.moved_bytes;
   totals.handoff_refused_pieces += arrival.refused_pieces;
-  totals.handoff_seconds += ToSeconds(now - sequence.kv_opened_at);
-  if (sequence.goes_on) totals.handoff_exposed_seconds += ToSeconds(now - sequence.went_on_at);
+  arrival.seconds = ToSeconds(now - sequence.kv_opened_at);
+  if (sequence.goes_on) arrival.exposed_seconds = ToSeconds(now - sequence.went_on_at);
   ++(arrival.complete ? totals.handoffs_total : totals.handoffs_given_up_total);
   if (arrival.complete) {
     sequence.kv_arrived = true;

@@ -24,6 +24,9 @@ absl::StatusOr<RequestId> Engine::Submit(Request request, RequestListener* liste
   const RequestLimits& limits = request.prompt_logits ? state.prompt_logits_limits : state.limits;
   LONGSPAN_ASSIGN_OR_RETURN(const int64_t max_tokens, CheckRequest(request, limits));
   if (request.shift) LONGSPAN_RETURN_IF_ERROR(state.CheckShift(request, max_tokens, chunk_tokens));
+  for (const auto& peer : {request.receives_from, request.sends_to}) {
+    if (peer) LONGSPAN_RETURN_IF_ERROR(state.CheckPeer(*peer, request.shift.has_value()));
+  }
   if (state.waiting.size() >= static_cast<size_t>(options.max_waiting)) {
     return absl::ResourceExhaustedError(
         absl::StrCat("the queue is full with ", state.waiting.size(), " requests: try again later"));

@@ -9,6 +9,7 @@ SequenceSnapshot SnapshotOf(const Sequence& sequence) {
   return {.id = sequence.label,
           .priority = sequence.priority,
           .decoding = sequence.computed_tokens >= sequence.prefill_tokens,
+          .moving = sequence.idle,
           .prompt_tokens = sequence.prompt_tokens,
           .computed_tokens = sequence.computed_tokens,
           .output_tokens = sequence.output_tokens(),
@@ -54,8 +55,6 @@ EngineTotals& EngineTotals::operator+=(const EngineTotals& other) {
   handoff_useful_bytes += other.handoff_useful_bytes;
   handoff_moved_bytes += other.handoff_moved_bytes;
   handoff_refused_pieces += other.handoff_refused_pieces;
-  handoff_seconds += other.handoff_seconds;
-  handoff_exposed_seconds += other.handoff_exposed_seconds;
   return *this;
 }
 
@@ -67,6 +66,7 @@ EngineSnapshot Engine::Snapshot() const {
   snapshot.waiting_prompt_tokens = state.waiting.prompt_tokens();
   for (const auto& sequence : state.running) {
     snapshot.sequences.push_back(SnapshotOf(*sequence));
+    if (sequence->idle) continue;
     ++(snapshot.sequences.back().decoding ? snapshot.decoding : snapshot.prefilling);
     snapshot.prefill_tokens_left +=
         std::max<int64_t>(0, sequence->prefill_tokens - sequence->computed_tokens);

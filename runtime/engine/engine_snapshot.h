@@ -13,6 +13,7 @@ struct SequenceSnapshot {
   int64_t id = 0;  // the request's label
   int priority = 0;
   bool decoding = false;  // else its prompt is computed
+  bool moving = false;    // its KV is awaited from another group, or kept for one
   int64_t prompt_tokens = 0;
   int64_t computed_tokens = 0;                        // positions whose KV is written
   int64_t output_tokens = 0;                          // so far
@@ -47,8 +48,6 @@ struct EngineTotals {
   // Of requests whose KV came from another group.
   int64_t handoffs_total = 0, handoffs_given_up_total = 0;
   int64_t handoff_useful_bytes = 0, handoff_moved_bytes = 0, handoff_refused_pieces = 0;
-  double handoff_seconds = 0;          // from being ready for it to its arrival
-  double handoff_exposed_seconds = 0;  // of them, after the source had computed all
 
   EngineTotals& operator+=(const EngineTotals& other);
 };

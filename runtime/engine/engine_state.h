@@ -56,6 +56,7 @@ struct Engine::State {
   void FailAll(const absl::Status& fault);
 
   // engine_handoff.cc
+  absl::Status CheckPeer(const KvPeer& peer, bool has_shift) const;
   void OpenHandoff(Sequence& sequence, Clock::Time now);
   void CloseHandoff(Sequence& sequence);
   void AnnounceReady();

@@ -25,6 +25,8 @@
 
 namespace longspan {
 
+using CreateTransport = std::function<absl::StatusOr<std::unique_ptr<Transport>>()>;
+
 struct GroupOptions {
   int tp = 1;
   int kvp = 1;
@@ -38,7 +40,7 @@ struct GroupOptions {
   int64_t max_logit_rows = 0;
   std::function<void(double)> progress;  // of loading, 0 to 1; may be empty
   // Of a group whose KV may move to and from others: makes each rank's transport. Empty: it stands alone.
-  std::function<absl::StatusOr<std::unique_ptr<Transport>>()> create_transport;
+  CreateTransport create_transport;
   ProgressRecord* record = nullptr;  // hears what this rank does; must outlive the group, may be null
 };
 

@@ -26,6 +26,8 @@ struct KvArrival {
   int64_t useful_bytes = 0;    // that were wanted
   int64_t moved_bytes = 0;     // payloads that came, also damaged and repeated ones
   int64_t refused_pieces = 0;  // messages
+  // The engine's: from being ready to the arrival, and the part of it after the source had computed all.
+  double seconds = 0, exposed_seconds = 0;
 };
 
 // Carried out by every rank before the step that it comes with computes anything, in order.

@@ -23,8 +23,6 @@
 namespace longspan::testing {
 namespace {
 
-using CreateTransport = std::function<absl::StatusOr<std::unique_ptr<Transport>>()>;
-
 constexpr int64_t kChunkTokens = 64;
 
 // A group whose ranks are threads, at work until it is destroyed.
@@ -32,10 +30,10 @@ class RunningGroup {
  public:
   RunningGroup(const std::string& model, RankGrid grid, CreateTransport create_transport)
       : source_(*ModelSource::Open(model)), grid_(grid), create_transport_(std::move(create_transport)) {
-    auto bootstraps = std::make_shared<std::vector<std::unique_ptr<Bootstrap>>>(
-        CreateThreadBootstraps(grid.ranks()));
-    auto communicators = std::make_shared<std::vector<std::unique_ptr<Communicator>>>(
-        CreateThreadCommunicators(grid.ranks()));
+    auto bootstraps =
+        std::make_shared<std::vector<std::unique_ptr<Bootstrap>>>(CreateThreadBootstraps(grid.ranks()));
+    auto communicators =
+        std::make_shared<std::vector<std::unique_ptr<Communicator>>>(CreateThreadCommunicators(grid.ranks()));
     for (int rank = 0; rank < grid.ranks(); ++rank) {
       ranks_.emplace_back([this, rank, bootstraps, communicators] {
         const auto r = static_cast<size_t>(rank);
@@ -57,7 +55,8 @@ class RunningGroup {
 
  private:
   void RunRank(Bootstrap& bootstrap, std::unique_ptr<Communicator> communicator) {
-    const auto backend = *CreateCpuBackend({.threads = 1, .isa = DetectIsa(), .activation = ActivationDType::kF32});
+    const auto backend =
+        *CreateCpuBackend({.threads = 1, .isa = DetectIsa(), .activation = ActivationDType::kF32});
     GroupOptions options;
     options.tp = grid_.tp;
     options.kvp = grid_.kvp;
@@ -77,6 +76,7 @@ class RunningGroup {
     }
     EngineOptions engine_options;
     engine_options.geometry = group->geometry();
+    engine_options.kv_heads = source_->config().num_kv_heads;
     engine_options.chunk_tokens = kChunkTokens;
     engine_options.max_sequences = 16;
     engine_options.max_context = group->options().max_context;
@@ -277,17 +277,21 @@ CreateTransport InProcess(const std::shared_ptr<InProcessNetwork>& network) {
 
 TEST(HandoffTest, AnyLayoutToAnyOther) {
   const std::string model = FindGolden("llama3-gqa").model_path;
-  const std::vector<HandoffCase> cases = {{.prompt = Prompt(200, 1), .seed = 0, .source_shift = 1, .destination_shift = 2},
-                                          {.prompt = Prompt(64, 2), .seed = 1},
-                                          {.prompt = Prompt(1, 3), .seed = 2},
-                                          {.prompt = Prompt(97, 4), .seed = 3, .destination_shift = 3}};
+  const std::vector<HandoffCase> cases = {
+      {.prompt = Prompt(200, 1), .seed = 0, .source_shift = 1, .destination_shift = 2},
+      {.prompt = Prompt(64, 2), .seed = 1},
+      {.prompt = Prompt(1, 3), .seed = 2},
+      {.prompt = Prompt(97, 4), .seed = 3, .destination_shift = 3}};
   std::vector<std::vector<int32_t>> expected;
   for (const HandoffCase& handoff : cases) expected.push_back(Alone(model, handoff));
   const auto network = CreateInProcessNetwork();
-  for (const auto& [source_grid, destination_grid] :
-       {std::pair<RankGrid, RankGrid>{{4, 1}, {1, 4}}, {{4, 1}, {2, 2}}, {{1, 4}, {2, 1}}, {{1, 1}, {1, 2}}, {{1, 2}, {1, 1}}}) {
-    SCOPED_TRACE(::testing::Message() << source_grid.tp << "x" << source_grid.kvp << " to " << destination_grid.tp
-                                      << "x" << destination_grid.kvp);
+  for (const auto& [source_grid, destination_grid] : {std::pair<RankGrid, RankGrid>{{4, 1}, {1, 4}},
+                                                      {{4, 1}, {2, 2}},
+                                                      {{1, 4}, {2, 1}},
+                                                      {{1, 1}, {1, 2}},
+                                                      {{1, 2}, {1, 1}}}) {
+    SCOPED_TRACE(::testing::Message() << source_grid.tp << "x" << source_grid.kvp << " to "
+                                      << destination_grid.tp << "x" << destination_grid.kvp);
     RunningGroup source(model, source_grid, InProcess(network));
     RunningGroup destination(model, destination_grid, InProcess(network));
     std::vector<std::unique_ptr<Handoff>> handoffs;
