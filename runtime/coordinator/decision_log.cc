@@ -144,11 +144,15 @@ Json EndLine(TicketId ticket, std::optional<int64_t> output_tokens) {
 Json DecideLine(const std::vector<Decision>& decisions) {
   Json list = Json::array();
   for (const Decision& decision : decisions) {
-    list.push_back({{"kind", Name(decision.kind)},
-                    {"ticket", decision.ticket},
-                    {"group", decision.group},
-                    {"shift", decision.shift},
-                    {"reason", decision.reason}});
+    Json& entry = list.emplace_back(Json{{"kind", Name(decision.kind)},
+                                         {"ticket", decision.ticket},
+                                         {"group", decision.group},
+                                         {"shift", decision.shift}});
+    if (decision.prefill_group != 0) {
+      entry["prefill_group"] = decision.prefill_group;
+      entry["prefill_shift"] = decision.prefill_shift;
+    }
+    entry["reason"] = decision.reason;
   }
   return {{"call", "decide"}, {"decisions", std::move(list)}};
 }
@@ -200,6 +204,8 @@ class Replayer {
                                               : std::nullopt);
     } else if (call == "refused") {
       dispatcher_->Refused(line.at("ticket"));
+    } else if (call == "prefilled") {
+      dispatcher_->Prefilled(line.at("ticket"));
     } else if (call == "decide") {
       dispatcher_->Decide();
     } else {
@@ -290,6 +296,12 @@ void LoggedDispatcher::End(TicketId ticket, std::optional<int64_t> output_tokens
 void LoggedDispatcher::Refused(TicketId ticket) {
   const Clock::Time now = clock_.Now();
   if (dispatcher_.Refused(ticket, now) && sink_) Log(Json{{"call", "refused"}, {"ticket", ticket}}, now);
+}
+
+void LoggedDispatcher::Prefilled(TicketId ticket) {
+  if (dispatcher_.Prefilled(ticket) && sink_) {
+    Log(Json{{"call", "prefilled"}, {"ticket", ticket}}, clock_.Now());
+  }
 }
 
 std::vector<Decision> LoggedDispatcher::Decide() {

@@ -10,7 +10,10 @@
 //   {"call":"submit", ..., "ticket":7}                    or "refused", a status code, and "reason"
 //   {"call":"end","ticket":7,"output_tokens":20}          without output_tokens: nobody waits for it any more
 //   {"call":"refused","ticket":7}                         by its group
+//   {"call":"prefilled","ticket":7}                       it needs its prefill group no more
 //   {"call":"decide","decisions":[{"kind":"start","ticket":7,"group":1,"shift":0,"reason":"..."}, ...]}
+//                                                         and "prefill_group" and "prefill_shift" if it has
+//                                                         one
 #pragma once
 
 #include <functional>
@@ -46,6 +49,7 @@ class LoggedDispatcher {
   absl::StatusOr<TicketId> Submit(const Demand& demand);
   void End(TicketId ticket, std::optional<int64_t> output_tokens);
   void Refused(TicketId ticket);
+  void Prefilled(TicketId ticket);
   std::vector<Decision> Decide();
 
  private:

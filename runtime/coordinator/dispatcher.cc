@@ -101,14 +101,18 @@ bool Dispatcher::SetLoad(GroupId id, const GroupLoad& load) {
     const auto it = group.tickets.find(progress.ticket);
     if (it == group.tickets.end()) continue;
     Ticket& ticket = *it->second;
-    const int64_t computed_tokens = std::max<int64_t>(0, progress.computed_tokens);
-    const int64_t output_tokens = std::clamp<int64_t>(progress.output_tokens, 0, ticket.demand.max_tokens);
+    const bool has_prompt = ticket.prefill_group == (ticket.group == id ? 0 : id);
+    const int64_t computed_tokens =
+        has_prompt ? std::max<int64_t>(0, progress.computed_tokens) : ticket.computed_tokens;
+    const int64_t output_tokens =
+        ticket.group == id ? std::clamp<int64_t>(progress.output_tokens, 0, ticket.demand.max_tokens)
+                           : ticket.output_tokens;
     if (computed_tokens == ticket.computed_tokens && output_tokens == ticket.output_tokens) continue;
     is_news = true;
-    group.prefill_tokens_left -= PrefillLeft(ticket);
+    const int64_t left = PrefillLeft(ticket);
     ticket.computed_tokens = computed_tokens;
     ticket.output_tokens = output_tokens;
-    group.prefill_tokens_left += PrefillLeft(ticket);
+    if (has_prompt) group.prefill_tokens_left += PrefillLeft(ticket) - left;
   }
   if (!is_news) return false;
   ++group.loads;
@@ -171,12 +175,25 @@ bool Dispatcher::Refused(TicketId id, Clock::Time now) {
   const auto it = tickets_.find(id);
   if (it == tickets_.end() || it->second->group == 0) return false;
   Ticket& ticket = *it->second;
-  Group& group = *groups_.at(ticket.group);
-  group.has_refused = true;
-  std::erase_if(ticket.refusals, [&group](const auto& refusal) { return refusal.group == group.id; });
-  ticket.refusals.push_back({group.id, group.loads});
+  for (const GroupId group_id : {ticket.group, ticket.prefill_group}) {
+    if (group_id == 0) continue;
+    Group& group = *groups_.at(group_id);
+    group.has_refused = true;
+    std::erase_if(ticket.refusals, [&group](const auto& refusal) { return refusal.group == group.id; });
+    ticket.refusals.push_back({group.id, group.loads});
+  }
   StopRunning(ticket);
   Wait(ticket, now);
+  return true;
+}
+
+bool Dispatcher::Prefilled(TicketId id) {
+  const auto it = tickets_.find(id);
+  if (it == tickets_.end() || it->second->prefill_group == 0) return false;
+  Ticket& ticket = *it->second;
+  StopPrefill(ticket);
+  // Its group says so where that is not true.
+  ticket.computed_tokens = ticket.prefill_tokens;
   return true;
 }
 
@@ -196,7 +213,11 @@ void Dispatcher::TakeFromQueue(Ticket& ticket) {
 
 void Dispatcher::StopRunning(Ticket& ticket) {
   Group& group = *groups_.at(ticket.group);
-  group.prefill_tokens_left -= PrefillLeft(ticket);
+  if (ticket.prefill_group != 0) {
+    StopPrefill(ticket);
+  } else {
+    group.prefill_tokens_left -= PrefillLeft(ticket);
+  }
   group.store.Release(ticket.reserved);
   --group.running;
   group.tickets.erase(ticket.id);
@@ -205,6 +226,16 @@ void Dispatcher::StopRunning(Ticket& ticket) {
   ticket.computed_tokens = 0;
   ForgetRoom(group);
   Touch(group);
+}
+
+void Dispatcher::StopPrefill(Ticket& ticket) {
+  Group& group = *groups_.at(ticket.prefill_group);
+  group.prefill_tokens_left -= PrefillLeft(ticket);
+  group.store.Release(ticket.prefill_reserved);
+  --group.running;
+  group.tickets.erase(ticket.id);
+  ticket.prefill_reserved.clear();
+  ticket.prefill_group = 0;
 }
 
 void Dispatcher::ForgetRoom(Group& group) {
@@ -221,6 +252,8 @@ void Dispatcher::DropFuture(Ticket& ticket) {
 }
 
 void Dispatcher::Touch(Group& group) {
+  // Nobody waits for room on a prefill group.
+  if (!group.runs_whole_requests()) return;
   if (queue_.size() > static_cast<int64_t>(fresh_.size())) touched_.insert(group.id);
 }
 
@@ -319,14 +352,13 @@ Forecast Dispatcher::ForecastOf(const Group& group, int64_t runs) const {
 }
 
 int64_t Dispatcher::PrefillLeft(const Ticket& ticket) const {
-  const int64_t tokens =
-      ticket.group != 0 ? ticket.prefill_tokens : ticket.demand.prompt_tokens + ticket.output_tokens;
+  const int64_t tokens = ticket.group != 0 ? ticket.prefill_tokens : PrefillTokens(ticket);
   return std::max<int64_t>(0, tokens - ticket.computed_tokens);
 }
 
 RemainingWork Dispatcher::WorkOf(const Ticket& ticket, const Group& group) const {
   RemainingWork work;
-  work.prefill_tokens = PrefillLeft(ticket);
+  work.prefill_tokens = ticket.prefill_group == 0 ? PrefillLeft(ticket) : 0;
   work.output_tokens = output_share_ * static_cast<double>(ticket.demand.max_tokens - ticket.output_tokens);
   work.pages = ticket.most_reserved;
   if (ticket.group == 0) {

@@ -40,7 +40,7 @@ struct DispatcherOptions {
 // One thing to be carried out.
 struct Decision {
   enum class Kind : uint8_t {
-    kStart,    // on `group`, with `shift`
+    kStart,    // on `group`, with `shift`, and its prompt on `prefill_group` where there is one
     kPreempt,  // takes it from `group`: it waits again, with the tokens it has
     kExpire,   // its deadline has passed; it is taken from `group` where it runs
     kFail,     // it is given up, for `reason`
@@ -49,6 +49,8 @@ struct Decision {
   TicketId ticket = 0;
   GroupId group = 0;  // 0: none
   int shift = 0;
+  GroupId prefill_group = 0;  // of a start; 0: the whole request runs on `group`
+  int prefill_shift = 0;
   std::string reason;
   bool operator==(const Decision&) const = default;
 };
@@ -61,7 +63,7 @@ class Dispatcher {
 
   // `group` is new.
   void AddGroup(GroupId group, GroupDescription description);
-  // What ran there waits again; nothing has to be sent to it.
+  // What ran there, or has its prompt there, waits again; nothing has to be sent to it.
   void RemoveGroup(GroupId group, Clock::Time now);
   // It gets no new requests. Says whether that was news, as the next ones do.
   bool DrainGroup(GroupId group);
@@ -75,8 +77,12 @@ class Dispatcher {
   // It has ended; by itself, after so many tokens of output, or because nobody waits for it any more. Unknown
   // tickets are ignored.
   bool End(TicketId ticket, std::optional<int64_t> output_tokens);
-  // Its group has refused it: it waits again, and is not tried there before the group's next load.
+  // Its group has refused it, or its prefill group: it waits again, and neither is tried before its next
+  // load.
   bool Refused(TicketId ticket, Clock::Time now);
+  // Its prompt is computed and has arrived at its group, or is left to that group after all: it is done with
+  // its prefill group. Those without one are ignored, and unknown ones.
+  bool Prefilled(TicketId ticket);
 
   // Does nothing before next_event().
   std::vector<Decision> Decide(Clock::Time now);
@@ -104,7 +110,7 @@ class Dispatcher {
     Group(GroupId id, GroupDescription description) : GroupState(std::move(description)), id(id) {}
 
     const GroupId id;
-    std::map<TicketId, Ticket*> tickets;  // that run there
+    std::map<TicketId, Ticket*> tickets;  // that run there, or have their prompts there
     std::optional<Future> future;
     int64_t loads = 0;         // it has told
     bool has_refused = false;  // since the last of them
@@ -121,6 +127,7 @@ class Dispatcher {
   void Wait(Ticket& ticket, Clock::Time now);
   void TakeFromQueue(Ticket& ticket);
   void StopRunning(Ticket& ticket);
+  void StopPrefill(Ticket& ticket);
   // What is known of its room is so no longer.
   static void ForgetRoom(Group& group);
   void DropFuture(Ticket& ticket);
@@ -131,6 +138,10 @@ class Dispatcher {
   void Schedule(Ticket& ticket);
   bool CouldHold(const Group& group, const Ticket& ticket) const;
   Forecast ForecastOf(const Group& group, int64_t runs) const;
+  // Tokens that are computed again when it starts.
+  static int64_t PrefillTokens(const Ticket& ticket) {
+    return ticket.demand.prompt_tokens + ticket.output_tokens;
+  }
   int64_t PrefillLeft(const Ticket& ticket) const;
   RemainingWork WorkOf(const Ticket& ticket, const Group& group) const;
 
@@ -139,10 +150,16 @@ class Dispatcher {
   void GoThroughQueue(Clock::Time now, std::vector<Decision>* decisions);
   std::vector<Ticket*> Candidates(const Walk& walk, std::vector<Ticket*> fresh) const;
   bool TryStart(Ticket& ticket, Groups groups, Walk& walk);
+  struct Prefill {
+    GroupId group = 0;
+    int shift = 0;
+    double first_token_s = 0;  // elsewhere
+  };
+  std::optional<Prefill> BestPrefill(const Ticket& ticket, const Walk& walk) const;
   bool TryPreempt(Ticket& ticket, Groups groups, Walk& walk);
   void Start(Ticket& ticket, const Placement& placement, Walk& walk);
   void KeepRoomFor(Ticket& ticket, Walk& walk);
-  bool MayUse(const Ticket& ticket, const Group& group, Clock::Time now) const;
+  bool MayUse(const Ticket& ticket, const Group& group, double first_token_s, Clock::Time now) const;
   bool IsBehind(const Ticket& ticket, const Group& group) const;
   Clock::Time RoomAt(const Group& group, const Ticket& ticket, int64_t runs, Clock::Time now) const;
   static bool HasRefused(const Group& group, const Ticket& ticket);

@@ -28,7 +28,8 @@ Clock::Time Later(Clock::Time now, double seconds) {
 struct Dispatcher::Walk {
   Clock::Time now;
   std::vector<Decision>* decisions = nullptr;
-  std::vector<Group*> groups;   // all
+  std::vector<Group*> groups;  // that run whole requests
+  std::vector<Group*> prefill_groups;
   std::vector<Group*> touched;  // those that may have room for tickets that were tried
   int64_t open[2] = {0, 0};     // the largest context of a group where room is kept for nobody
   // Somebody has left a group or a place that was kept, which those that come next have not seen.
@@ -37,7 +38,7 @@ struct Dispatcher::Walk {
   void FindOpen() {
     open[0] = open[1] = 0;
     for (const Group* group : groups) {
-      if (group->future || group->draining || !group->runs_whole_requests()) continue;
+      if (group->future || group->draining) continue;
       for (const bool logits : {false, true})
         open[logits] = std::max(open[logits], group->LargestContext(logits));
     }
@@ -88,7 +89,7 @@ void Dispatcher::GoThroughQueue(Clock::Time now, std::vector<Decision>* decision
   walk.decisions = decisions;
   queue_.Sort(now);
   for (const auto& [id, group] : groups_) {
-    walk.groups.push_back(group.get());
+    (group->runs_whole_requests() ? walk.groups : walk.prefill_groups).push_back(group.get());
     if (touched_.contains(id)) walk.touched.push_back(group.get());
   }
   touched_.clear();
@@ -147,26 +148,56 @@ std::vector<Ticket*> Dispatcher::Candidates(const Walk& walk, std::vector<Ticket
 
 bool Dispatcher::TryStart(Ticket& ticket, Groups groups, Walk& walk) {
   const int64_t total_tokens = ticket.demand.total_tokens();
-  const int64_t prefill_tokens = ticket.demand.prompt_tokens + ticket.output_tokens;
+  const int64_t prefill_tokens = PrefillTokens(ticket);
   std::optional<Placement> best;
+  std::optional<std::optional<Prefill>> prefill;  // once it is asked for
   for (Group* group : groups) {
     const std::optional<int64_t>& room = group->room[ticket.demand.prompt_logits];
     if (room && total_tokens > *room) continue;
-    if (HasRefused(*group, ticket) || !MayUse(ticket, *group, walk.now)) continue;
-    const std::optional<Placement> offer =
-        Offer(group->id, *group, group->Need(total_tokens, ticket.demand.prompt_logits), prefill_tokens,
-              group->Rates(usual_));
-    if (offer && (!best || IsBetter(*offer, *best))) best = offer;
+    if (HasRefused(*group, ticket)) continue;
+    const ServiceRates rates = group->Rates(usual_);
+    if (!prefill) prefill = BestPrefill(ticket, walk);
+    const bool may_compute_here =
+        MayUse(ticket, *group, PrefillSeconds(*group, prefill_tokens, rates), walk.now);
+    const bool may_hand_off = *prefill && MayUse(ticket, *group, (*prefill)->first_token_s, walk.now);
+    if (!may_compute_here && !may_hand_off) continue;
+    std::optional<Placement> offer = Offer(
+        group->id, *group, group->Need(total_tokens, ticket.demand.prompt_logits), prefill_tokens, rates);
+    if (!offer) continue;
+    if (may_compute_here && (!best || IsBetter(*offer, *best))) best = offer;
+    if (!may_hand_off) continue;
+    offer->prefill_group = (*prefill)->group;
+    offer->prefill_shift = (*prefill)->shift;
+    offer->expected_first_token_s = (*prefill)->first_token_s;
+    if (!best || IsBetter(*offer, *best)) best = offer;
   }
   if (!best) return false;
   Start(ticket, *best, walk);
   return true;
 }
 
+// The earliest; of equals the one that joined first. What has no output to come is not handed off.
+std::optional<Dispatcher::Prefill> Dispatcher::BestPrefill(const Ticket& ticket, const Walk& walk) const {
+  if (ticket.demand.prompt_logits || ticket.output_tokens >= ticket.demand.max_tokens) return std::nullopt;
+  std::optional<Prefill> best;
+  for (const Group* group : walk.prefill_groups) {
+    const double first_token_s =
+        PrefillSeconds(*group, PrefillTokens(ticket), group->Rates(usual_)) + kHandoffSeconds;
+    if (best && first_token_s >= best->first_token_s) continue;
+    if (HasRefused(*group, ticket)) continue;
+    const std::optional<int> shift = OfferPrefill(*group, PrefillTokens(ticket));
+    if (shift) best = {.group = group->id, .shift = *shift, .first_token_s = first_token_s};
+  }
+  return best;
+}
+
 void Dispatcher::Start(Ticket& ticket, const Placement& placement, Walk& walk) {
   Group& group = *groups_.at(placement.group);
   std::string reason = absl::StrFormat("first token expected in %.3f s, %.0f %% full afterwards",
                                        placement.expected_first_token_s, 100 * placement.fullness);
+  if (placement.prefill_group != 0) {
+    absl::StrAppend(&reason, ", its prompt comes from group ", placement.prefill_group);
+  }
   if (IsBehind(ticket, group)) {
     absl::StrAppend(&reason, ", ends before there is room for request ", group.future->ticket->id);
   } else if (group.future) {
@@ -179,14 +210,23 @@ void Dispatcher::Start(Ticket& ticket, const Placement& placement, Walk& walk) {
   ticket.waited += walk.now - ticket.queued_at;
   ticket.group = placement.group;
   ticket.run = ++runs_;
-  ticket.prefill_tokens = ticket.demand.prompt_tokens + ticket.output_tokens;
+  ticket.prefill_tokens = PrefillTokens(ticket);
   ticket.aged_priority = AgedPriority(ticket.demand.priority, ticket.waited, ticket.preemptions);
   ticket.reserved = group.store.Reserve(group.Need(ticket.demand.total_tokens(), ticket.demand.prompt_logits),
                                         placement.shift);
   ticket.most_reserved = *std::max_element(ticket.reserved.begin(), ticket.reserved.end());
   ++group.running;
   group.tickets.emplace(ticket.id, &ticket);
-  group.prefill_tokens_left += PrefillLeft(ticket);
+  Group* prefill = &group;
+  if (placement.prefill_group != 0) {
+    prefill = groups_.at(placement.prefill_group).get();
+    ticket.prefill_group = prefill->id;
+    ticket.prefill_reserved =
+        prefill->store.Reserve(PrefillNeed(*prefill, ticket.prefill_tokens), placement.prefill_shift);
+    ++prefill->running;
+    prefill->tickets.emplace(ticket.id, &ticket);
+  }
+  prefill->prefill_tokens_left += PrefillLeft(ticket);
   const bool is_room_known[] = {group.room[0].has_value(), group.room[1].has_value()};
   ForgetRoom(group);
   // Others of this walk ask for it.
@@ -197,6 +237,8 @@ void Dispatcher::Start(Ticket& ticket, const Placement& placement, Walk& walk) {
                              .ticket = ticket.id,
                              .group = placement.group,
                              .shift = placement.shift,
+                             .prefill_group = placement.prefill_group,
+                             .prefill_shift = placement.prefill_shift,
                              .reason = std::move(reason)});
 }
 
@@ -208,7 +250,9 @@ bool Dispatcher::TryPreempt(Ticket& ticket, Groups groups, Walk& walk) {
     if (ticket.demand.total_tokens() >
         RoomByPreemption(*group, ticket.demand.priority, ticket.demand.prompt_logits))
       continue;
-    if (HasRefused(*group, ticket) || !MayUse(ticket, *group, walk.now)) continue;
+    if (HasRefused(*group, ticket)) continue;
+    const double prefill_s = PrefillSeconds(*group, PrefillTokens(ticket), group->Rates(usual_));
+    if (!MayUse(ticket, *group, prefill_s, walk.now)) continue;
     candidates.push_back(group);
   }
   std::stable_sort(candidates.begin(), candidates.end(),
@@ -297,13 +341,11 @@ bool Dispatcher::IsBehind(const Ticket& ticket, const Group& group) const {
 
 // Who comes after one that room is kept for must end before that; its whole output counts, whatever others
 // have come to.
-bool Dispatcher::MayUse(const Ticket& ticket, const Group& group, Clock::Time now) const {
+bool Dispatcher::MayUse(const Ticket& ticket, const Group& group, double first_token_s,
+                        Clock::Time now) const {
   if (!IsBehind(ticket, group)) return true;
-  const ServiceRates rates = group.Rates(usual_);
-  const auto prefill_tokens =
-      static_cast<double>(group.prefill_tokens_left + ticket.demand.prompt_tokens + ticket.output_tokens);
   const auto output_tokens = static_cast<double>(ticket.demand.max_tokens - ticket.output_tokens);
-  const double end_s = prefill_tokens / rates.prefill_tokens_per_s + output_tokens * rates.decode_step_s;
+  const double end_s = first_token_s + output_tokens * group.Rates(usual_).decode_step_s;
   return end_s <= kLongestBackfillS && Later(now, end_s) <= group.future->at;
 }
 

@@ -29,8 +29,9 @@ struct Ticket {
   TicketId id = 0;
   Demand demand;
   int preemptions = 0, losses = 0;
-  int64_t computed_tokens = 0, output_tokens = 0;  // as its group said last
-  Clock::Time due = Clock::Time::max();            // when it is given up if nothing changes
+  // As its groups said last; computed where its prompt is.
+  int64_t computed_tokens = 0, output_tokens = 0;
+  Clock::Time due = Clock::Time::max();  // when it is given up if nothing changes
 
   // While it waits.
   Clock::Time queued_at;                      // the last time
@@ -51,6 +52,9 @@ struct Ticket {
   int64_t aged_priority = 0;      // as of then
   std::vector<int64_t> reserved;  // [kvp] pages, of the group
   int64_t most_reserved = 0;      // of them
+  // Until its prompt is computed and has arrived.
+  GroupId prefill_group = 0;              // where it is computed; 0: on `group`
+  std::vector<int64_t> prefill_reserved;  // [kvp] pages, of the prefill group
 };
 
 // By priority, then by arrival. Tickets outlive their stay. Threads: one thread at a time.

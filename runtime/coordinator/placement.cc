@@ -10,7 +10,8 @@ namespace longspan {
 namespace {
 
 double Cost(const Placement& offer) {
-  return offer.expected_first_token_s * (1 + offer.fullness) * (offer.role == GroupRole::kDecode ? 2 : 1);
+  return offer.expected_first_token_s * (1 + offer.fullness) *
+         (offer.role == GroupRole::kDecode && offer.prefill_group == 0 ? 2 : 1);
 }
 
 bool Fits(const Reservations& store, const KvNeed& need) {
@@ -73,6 +74,10 @@ ServiceRates UsualRates(std::span<const ServiceRates> measured) {
   return {mean(&ServiceRates::prefill_tokens_per_s, 1000), mean(&ServiceRates::decode_step_s, 0.05)};
 }
 
+double PrefillSeconds(const GroupState& group, int64_t prompt_tokens, const ServiceRates& rates) {
+  return static_cast<double>(group.prefill_tokens_left + prompt_tokens) / rates.prefill_tokens_per_s;
+}
+
 std::optional<Placement> Offer(GroupId id, const GroupState& group, const KvNeed& need, int64_t prompt_tokens,
                                const ServiceRates& rates) {
   if (group.draining || !group.runs_whole_requests() || group.free_slots() < 1) return std::nullopt;
@@ -88,13 +93,27 @@ std::optional<Placement> Offer(GroupId id, const GroupState& group, const KvNeed
     offer.fullness =
         std::max(offer.fullness, static_cast<double>(taken) / static_cast<double>(group.store.capacity(k)));
   }
-  offer.expected_first_token_s =
-      static_cast<double>(group.prefill_tokens_left + prompt_tokens) / rates.prefill_tokens_per_s;
+  offer.expected_first_token_s = PrefillSeconds(group, prompt_tokens, rates);
   return offer;
 }
 
+KvNeed PrefillNeed(const GroupState& from, int64_t prompt_tokens) {
+  return from.Need(prompt_tokens + 1, /*prompt_logits=*/false);
+}
+
+std::optional<int> OfferPrefill(const GroupState& from, int64_t prompt_tokens) {
+  if (from.draining || from.description.role != GroupRole::kPrefill || from.free_slots() < 1) {
+    return std::nullopt;
+  }
+  const KvNeed need = PrefillNeed(from, prompt_tokens);
+  if (need.total_tokens > from.description.max_context) return std::nullopt;
+  const int shift = from.store.ChooseShift(need);
+  if (!from.store.CanReserve(need, shift)) return std::nullopt;
+  return shift;
+}
+
 bool IsBetter(const Placement& a, const Placement& b) {
-  return std::tuple(Cost(a), a.group) < std::tuple(Cost(b), b.group);
+  return std::tuple(Cost(a), a.group, a.prefill_group) < std::tuple(Cost(b), b.group, b.prefill_group);
 }
 
 }  // namespace longspan

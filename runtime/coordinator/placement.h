@@ -1,4 +1,4 @@
-// On which group a request runs best. Pure functions.
+// On which group a request runs best, and on which one its prompt is computed. Pure functions.
 #pragma once
 
 #include <cstdint>
@@ -16,9 +16,9 @@ struct GroupState {
   explicit GroupState(GroupDescription group);
 
   const GroupDescription description;
-  Reservations store;               // of those that run there
+  Reservations store;               // of those that run there, whole or in part
   int64_t running = 0;              // requests
-  int64_t prefill_tokens_left = 0;  // of those that run there, as far as it has told
+  int64_t prefill_tokens_left = 0;  // of prompts that are computed there, as far as it has told
   ServiceRates measured;            // 0 before it was
   bool draining = false;
 
@@ -45,19 +45,34 @@ struct Placement {
   GroupRole role = GroupRole::kMixed;  // of the group
   int shift = 0;
   double expected_first_token_s = 0;
-  double fullness = 0;  // afterwards: of its slots, or of the KV of the rank that has least left
+  double fullness = 0;        // afterwards: of its slots, or of the KV of the rank that has least left
+  GroupId prefill_group = 0;  // that computes the prompt, and hands its KV to `group`; 0: `group` itself
+  int prefill_shift = 0;      // there
 };
+
+// From the last token of a prompt computed on one group to the first token of another: the part of the
+// transfer that nothing hides, since KV of earlier chunks moves while later ones are computed.
+inline constexpr double kHandoffSeconds = 0.05;
 
 // Rates to reckon with where a group was not measured yet: the mean of those that were, or made up.
 ServiceRates UsualRates(std::span<const ServiceRates> measured);
+
+// Seconds until a prompt of so many tokens is computed on a group, after those that are there.
+double PrefillSeconds(const GroupState& group, int64_t prompt_tokens, const ServiceRates& rates);
 
 // What a group offers to a request, whose prompt it computes at these rates; nothing when it does not fit
 // beside what was promised to others.
 std::optional<Placement> Offer(GroupId id, const GroupState& group, const KvNeed& need, int64_t prompt_tokens,
                                const ServiceRates& rates);
 
+// What a prefill group, `from`, promises beside that to compute a prompt: its tokens and one of output.
+KvNeed PrefillNeed(const GroupState& from, int64_t prompt_tokens);
+// The shift for it; nothing when the group is there for something else, or it does not fit.
+std::optional<int> OfferPrefill(const GroupState& from, int64_t prompt_tokens);
+
 // Whether `a` is the better offer: the earlier first token counts, the more so the fuller the group, and
-// twice on groups that are there for prompts computed elsewhere; of equals the group that joined first.
+// twice for prompts computed on decode groups, whose outputs they hold up; of equals the group that joined
+// first, and there the prompt computed on it, or else on the prefill group that joined first.
 bool IsBetter(const Placement& a, const Placement& b);
 
 }  // namespace longspan
