@@ -114,6 +114,42 @@ class Groups(unittest.TestCase):
         self.assertEqual(coordinator.ask("POST", "/v1/completions", {"prompt": "a"})[0], 503)
         self.assertEqual(coordinator.end(), 0, coordinator.log_at_end)
 
+    def handing_off(self):
+        """Prompts are computed by one group, and go on in another."""
+        coordinator = self.coordinator()
+        workers = [self.worker(coordinator, "--role", "prefill", "--tp", "2", "--kvp", "1", ranks=2),
+                   self.worker(coordinator, "--role", "decode", "--tp", "1", "--kvp", "2", ranks=2)]
+        coordinator.wait_for_groups(2)
+        return coordinator, workers
+
+    def test_prompts_of_one_group_go_on_in_another(self):
+        coordinator, _ = self.handing_off()
+        self.check_undisturbed([Stream(coordinator, request(i)) for i in range(STREAMS)])
+        self.assertGreater(coordinator.metric('longspan_handoffs_total{outcome="complete"}'), 0)
+        useful = coordinator.metric('longspan_handoff_bytes_total{kind="useful"}')
+        self.assertGreater(useful, 0)
+        self.assertEqual(coordinator.metric('longspan_handoff_bytes_total{kind="moved"}'), useful)
+        self.check_all_free(coordinator)
+        # What ends with its first token ends where the prompt was computed.
+        body = {**request(5), "max_tokens": 1}
+        stream = Stream(coordinator, body)
+        text, _, end = stream.answer()
+        self.assertEqual((text, end), (self.expected[5][0][:len(text)], "length"))
+        self.check_all_free(coordinator)
+
+    def test_killed_while_handing_off(self):
+        for victim in (0, 1):
+            with self.subTest(victim=victim):
+                coordinator, workers = self.handing_off()
+                self.worker(coordinator, "--name", "third")
+                streams = [Stream(coordinator, request(i)) for i in range(STREAMS)]
+                coordinator.wait_for(lambda: any(group["running"] for group in coordinator.groups() if group["role"] == "prefill"),
+                                     "a handoff")
+                os.kill(workers[victim].processes()[1], signal.SIGKILL)
+                coordinator.wait_for_groups(2)
+                self.check_undisturbed(streams)
+                self.check_all_free(coordinator)
+
     def test_killed_group(self):
         for victim, rank in [(0, 0), (1, 1)]:
             with self.subTest(victim=victim, rank=rank):
