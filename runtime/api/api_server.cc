@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <ctime>
+#include <deque>
 #include <functional>
 #include <map>
 #include <mutex>
@@ -20,10 +21,14 @@
 #include "runtime/api/openai_request.h"
 #include "runtime/api/openai_response.h"
 #include "runtime/api/page.h"
+#include "runtime/api/request_trace.h"
 #include "runtime/api/tool_call_prompt.h"
 
 namespace longspan {
 namespace {
+
+constexpr char kTracePath[] = "/v1/requests/ID/trace";
+constexpr size_t kMostAsked = 4096;
 
 enum class Phase : uint8_t { kLoading, kReady, kDraining, kFailed };
 
@@ -101,7 +106,8 @@ class ApiServer::State {
   absl::StatusOr<HttpAnswer> Dispatch(HttpRequest& request, const HttpWake& wake) {
     static constexpr std::string_view kModel = "/v1/models/";
     const bool one_model = request.path.starts_with(kModel) && request.path.size() > kModel.size();
-    const auto it = Endpoints().find(one_model ? "/v1/models" : request.path);
+    const std::optional<std::string> traced = TracedRequest(request.path);
+    const auto it = Endpoints().find(one_model ? "/v1/models" : traced ? kTracePath : request.path);
     if (it == Endpoints().end()) {
       return absl::NotFoundError(absl::StrCat(
           "there is no ", request.path, " here; there are ",
@@ -122,7 +128,33 @@ class ApiServer::State {
                       "invalid_api_key");
     }
     if (one_model) return OneModel(request.path.substr(kModel.size()));
+    if (traced) return Trace(*traced);
     return (this->*it->second.route)(request, wake);
+  }
+
+  // The id in /v1/requests/ID/trace.
+  static std::optional<std::string> TracedRequest(const std::string& path) {
+    static constexpr std::string_view kBegin = "/v1/requests/", kEnd = "/trace";
+    if (!path.starts_with(kBegin) || !path.ends_with(kEnd)) return std::nullopt;
+    if (path.size() <= kBegin.size() + kEnd.size()) return std::nullopt;
+    return path.substr(kBegin.size(), path.size() - kBegin.size() - kEnd.size());
+  }
+  absl::StatusOr<HttpAnswer> Trace(const std::string& id) {
+    LONGSPAN_ASSIGN_OR_RETURN(const ServedModel* model, Loaded());
+    std::vector<TicketId> tickets;
+    {
+      const std::lock_guard lock(mutex_);
+      for (const auto& [known, its_tickets] : asked_) {
+        if (known == id) tickets = its_tickets;  // the last of that name
+      }
+    }
+    std::string body = RequestTraceBody(*model->coordinator, tickets, clock_.Now());
+    if (!body.empty()) return Json(std::move(body));
+    return absl::NotFoundError(absl::StrCat(
+        "no request '", id, "' is known, or it is too long ago; its id is the x-request-id of its answer"));
+  }
+  absl::StatusOr<HttpAnswer> TraceOfNone(HttpRequest&, const HttpWake&) {
+    return absl::NotFoundError("a trace is that of a request: /v1/requests/ID/trace");
   }
 
   // The model, for calls that need it now.
@@ -207,6 +239,8 @@ class ApiServer::State {
       const std::lock_guard lock(mutex_);
       std::erase_if(exchanges_, [](const auto& weak) { return weak.expired(); });
       exchanges_.push_back(exchange);
+      asked_.emplace_back(request.id, exchange->tickets());
+      if (asked_.size() > kMostAsked) asked_.pop_front();
       if (phase_ == Phase::kFailed) exchange->Fail(failure_);
     }
     return HttpAnswer{{}, std::move(exchange)};
@@ -320,6 +354,7 @@ class ApiServer::State {
   absl::Status failure_;
   std::unique_ptr<const ServedModel> model_;
   std::vector<std::weak_ptr<CompletionExchange>> exchanges_;
+  std::deque<std::pair<std::string, std::vector<TicketId>>> asked_;  // the last calls, for their traces
 
   std::unique_ptr<HttpServer> http_;  // ends before what its handlers use
 };
@@ -331,6 +366,7 @@ const std::map<std::string, ApiServer::State::Endpoint>& ApiServer::State::Endpo
       {"/metrics", {"GET", &State::MetricsText}},
       {"/v1/models", {"GET", &State::Models}},
       {"/v1/cluster", {"GET", &State::Cluster}},
+      {kTracePath, {"GET", &State::TraceOfNone}},
       {"/v1/chat/completions", {"POST", &State::ChatCompletions}},
       {"/v1/completions", {"POST", &State::Completions}},
       {"/tokenize", {"POST", &State::Tokenize}},

@@ -47,6 +47,9 @@ class CompletionExchange final : public HttpExchange,
   // Any thread: ends the call with an error, whatever the engine does.
   void Fail(const absl::Status& error);
 
+  // Of its choices, in order.
+  const std::vector<TicketId>& tickets() const { return tickets_; }
+
  private:
   class Choice;
   // What the server's thread has not taken yet.

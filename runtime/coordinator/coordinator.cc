@@ -16,6 +16,7 @@ namespace longspan {
 namespace {
 
 constexpr std::chrono::milliseconds kTimerEvery{100};
+constexpr size_t kTimelines = 4096;
 
 // The token is unlike any other; the epoch is that of the group that receives.
 HandoffId NewHandoff(GroupId group) {
@@ -35,14 +36,24 @@ HandoffId NewHandoff(GroupId group) {
 // coordinator's, never before.
 class Coordinator::Flow {
  public:
-  Flow(TicketId ticket, Request request, std::shared_ptr<ResponseListener> listener)
-      : ticket_(ticket), request_(std::move(request)), listener_(std::move(listener)) {}
+  Flow(TicketId ticket, Request request, std::shared_ptr<ResponseListener> listener,
+       std::shared_ptr<Timeline> timeline)
+      : ticket_(ticket),
+        request_(std::move(request)),
+        listener_(std::move(listener)),
+        timeline_(std::move(timeline)) {
+    timeline_->Begin("queued", 0);
+  }
 
   TicketId ticket() const { return ticket_; }
+  Timeline& timeline() const { return *timeline_; }
 
   // What a group is to do for it now. From here on it listens to `run` alone; null: to nobody.
-  Request Go(const Run* run) {
+  Request Go(const Run* run, GroupId group) {
     const std::lock_guard lock(mutex_);
+    timeline_->End("queued");
+    group_ = group;
+    awaits_token_ = true;
     run_ = run;
     other_ = nullptr;
     if (!std::exchange(started_, true)) listener_->OnStart();
@@ -54,6 +65,8 @@ class Coordinator::Flow {
   void Halt() {
     const std::lock_guard lock(mutex_);
     run_ = other_ = nullptr;
+    timeline_->EndAll();
+    timeline_->Begin("queued", 0);
   }
   // From here on it listens to `run`, and minds how `other` ends.
   void ListenTo(const Run* run, const Run* other) {
@@ -89,6 +102,10 @@ class Coordinator::Flow {
     const std::lock_guard lock(mutex_);
     if (run != run_) return false;
     generated_.push_back(token.id);
+    if (std::exchange(awaits_token_, false)) {
+      timeline_->End("prefill");
+      if (other_ == nullptr) timeline_->Begin("decode", group_);
+    }
     stopped_ = !listener_->OnToken(token);
     return !stopped_;
   }
@@ -109,16 +126,20 @@ class Coordinator::Flow {
     const std::lock_guard lock(mutex_);
     if (run != run_ && run != other_) return false;
     run_ = other_ = nullptr;
+    timeline_->EndAll();
+    timeline_->Begin("queued", 0);
     return true;
   }
   void Finish(FinishReason reason) {
     const std::lock_guard lock(mutex_);
     run_ = other_ = nullptr;
+    timeline_->EndAll();
     if (!std::exchange(ended_, true)) listener_->OnFinish(reason);
   }
   void End(const absl::Status& error) {
     const std::lock_guard lock(mutex_);
     run_ = other_ = nullptr;
+    timeline_->EndAll();
     if (!std::exchange(ended_, true)) listener_->OnError(error);
   }
 
@@ -128,8 +149,11 @@ class Coordinator::Flow {
   const TicketId ticket_;
   const Request request_;
   const std::shared_ptr<ResponseListener> listener_;
+  const std::shared_ptr<Timeline> timeline_;
 
   mutable std::mutex mutex_;  // of the following
+  GroupId group_ = 0;         // that it runs on
+  bool awaits_token_ = false;
   const Run *run_ = nullptr, *other_ = nullptr;
   std::vector<int32_t> generated_;
   int64_t prompt_logprobs_ = 0;
@@ -221,7 +245,10 @@ absl::StatusOr<TicketId> Coordinator::Submit(Request request, std::shared_ptr<Re
     LONGSPAN_ASSIGN_OR_RETURN(ticket, dispatcher_.Submit(demand));
     // Wherever it runs, and however often.
     if (!request.sampling.seed) request.sampling.seed = DeriveSeed(options_.seed, ticket);
-    flows_.emplace(ticket, std::make_shared<Flow>(ticket, std::move(request), std::move(listener)));
+    const auto timeline = std::make_shared<Timeline>(clock_);
+    timelines_.emplace(ticket, timeline);
+    if (timelines_.size() > kTimelines) timelines_.erase(timelines_.begin());
+    flows_.emplace(ticket, std::make_shared<Flow>(ticket, std::move(request), std::move(listener), timeline));
     Decide(&ends);
   }
   Call(ends);
@@ -318,7 +345,7 @@ void Coordinator::StartRun(const Decision& decision) {
   Places& places = places_[decision.ticket];
   places.main = NewRun(decision.group, decision.ticket);
   const auto run = std::make_shared<Run>(*this, flow, decision.group);
-  Request request = flow->Go(run.get());
+  Request request = flow->Go(run.get(), decision.group);
   request.shift = decision.shift;
   if (decision.prefill_group != 0) {
     const GroupDescription& source = groups_.at(decision.prefill_group).description;
@@ -334,6 +361,8 @@ void Coordinator::StartRun(const Decision& decision) {
     prompt.sends_to = KvPeer{
         handoff, {destination.tp, destination.geometry.kvp}, decision.shift, destination.transport_addresses};
     flow->ListenTo(run->prompt.get(), run.get());
+  } else {
+    flow->timeline().Begin("prefill", decision.group);
   }
   group.link->Start(places.main.run, std::move(request), run);
 }
@@ -341,7 +370,10 @@ void Coordinator::StartRun(const Decision& decision) {
 void Coordinator::OnReadyForKv(Run& run) {
   const std::lock_guard lock(mutex_);
   if (run.prompt == nullptr || !run.flow().IsHeard(&run)) return;
-  const RunPlace& place = places_.at(run.flow().ticket()).prefill;
+  const Places& places = places_.at(run.flow().ticket());
+  const RunPlace& place = places.prefill;
+  run.flow().timeline().Begin("prefill", place.group);
+  run.flow().timeline().Begin("transfer", places.main.group);
   groups_.at(place.group)
       .link->Start(place.run, std::move(run.prompt_request), std::exchange(run.prompt, nullptr));
 }
@@ -371,7 +403,10 @@ void Coordinator::OnKvArrived(const Run& run, const KvArrival& arrival) {
     const std::lock_guard lock(mutex_);
     Flow& flow = run.flow();
     if (!flow.IsHeard(&run)) return;
-    places_.at(flow.ticket()).kv_arrived = true;
+    Places& places = places_.at(flow.ticket());
+    places.kv_arrived = true;
+    flow.timeline().End("transfer");
+    flow.timeline().Begin("decode", places.main.group);
     // Else its first token is on its way.
     if (flow.ListensTo(&run)) {
       flow.ListenTo(&run, nullptr);
@@ -571,6 +606,12 @@ void Coordinator::Fail(const absl::Status& reason) {
 int64_t Coordinator::open() const {
   const std::lock_guard lock(mutex_);
   return static_cast<int64_t>(flows_.size());
+}
+
+std::vector<TraceSpan> Coordinator::trace(TicketId ticket) const {
+  const std::lock_guard lock(mutex_);
+  const auto it = timelines_.find(ticket);
+  return it == timelines_.end() ? std::vector<TraceSpan>() : it->second->spans();
 }
 
 GroupIdentity Coordinator::identity() const {

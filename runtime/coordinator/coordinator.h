@@ -27,6 +27,7 @@
 #include "runtime/coordinator/decision_log.h"
 #include "runtime/coordinator/dispatcher.h"
 #include "runtime/coordinator/group_link.h"
+#include "runtime/coordinator/timeline.h"
 #include "runtime/engine/request.h"
 #include "runtime/engine/request_check.h"
 #include "runtime/engine/response_listener.h"
@@ -95,6 +96,8 @@ class Coordinator {
   // What decides the numbers of answers; fields are empty that wait for the first group.
   GroupIdentity identity() const;
   ClusterView view() const;
+  // Of a request, one of the last few thousand; empty of others.
+  std::vector<TraceSpan> trace(TicketId ticket) const;
 
   // --- for groups
 
@@ -178,7 +181,8 @@ class Coordinator {
   LoggedDispatcher dispatcher_;
   std::map<GroupId, Group> groups_;
   std::map<TicketId, std::shared_ptr<Flow>> flows_;
-  std::map<TicketId, Places> places_;  // of those that run
+  std::map<TicketId, std::shared_ptr<Timeline>> timelines_;  // of the last ones
+  std::map<TicketId, Places> places_;                        // of those that run
   GroupId next_group_ = 1;
   RunId next_run_ = 1;
   bool draining_ = false, ending_ = false;
