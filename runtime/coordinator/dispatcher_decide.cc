@@ -155,6 +155,7 @@ bool Dispatcher::TryStart(Ticket& ticket, Groups groups, Walk& walk) {
     const std::optional<int64_t>& room = group->room[ticket.demand.prompt_logits];
     if (room && total_tokens > *room) continue;
     if (HasRefused(*group, ticket)) continue;
+    if (!MayUse(ticket, *group, /*first_token_s=*/0, walk.now)) continue;  // which is cheap
     const ServiceRates rates = group->Rates(usual_);
     if (!prefill) prefill = BestPrefill(ticket, walk);
     const bool may_compute_here =
