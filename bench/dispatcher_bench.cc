@@ -7,6 +7,7 @@
 #include <optional>
 #include <random>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <CLI/CLI.hpp>
@@ -22,6 +23,7 @@ namespace {
 
 struct Options {
   int groups = 200;
+  int prefill_groups = 0;
   int events = 20000;
   unsigned seed = 1;
 };
@@ -56,7 +58,9 @@ class Cluster {
         priorities_(priorities),
         dispatcher_({.max_waiting = waiting > 0 ? waiting : 1000}) {
     for (GroupId id = 1; id <= options.groups; ++id) {
-      dispatcher_.AddGroup(id, RandomGroup());
+      GroupDescription group = RandomGroup();
+      if (id <= options.prefill_groups) group.role = GroupRole::kPrefill;
+      dispatcher_.AddGroup(id, std::move(group));
       dispatcher_.SetLoad(id, {.prefill_tokens_per_s = 2000, .decode_step_s = 0.03, .running = {}});
     }
     if (waiting_ == 0) {
@@ -72,6 +76,7 @@ class Cluster {
       } else if (random_() % 2 == 0) {
         Load(1 + static_cast<GroupId>(random_() % static_cast<uint64_t>(options.groups)));
       }
+      dispatcher_.Prefilled(running_[random_() % running_.size()].ticket);
       End();
       if (waiting_ == 0) Submit();
       while (dispatcher_.waiting() < waiting_) Submit();
@@ -177,10 +182,17 @@ int Main(int argc, char** argv) {
       "1 to 8 kvp ranks, demands of up to 100K tokens, requests that end at random. In microseconds a call.");
   app.option_defaults()->always_capture_default();
   app.add_option("--groups", options.groups)->check(CLI::Range(1, 10000));
+  app.add_option("--prefill-groups", options.prefill_groups, "of these, as many compute prompts for others")
+      ->check(CLI::NonNegativeNumber);
   app.add_option("--events", options.events, "requests that end, in each case")
       ->check(CLI::Range(1, 10000000));
   app.add_option("--seed", options.seed);
   if (const std::optional<int> exit_code = ParseOptions(app, argc, argv)) return *exit_code;
+  if (options.prefill_groups >= options.groups) {
+    std::fprintf(stderr, "--prefill-groups %d: of %d groups there must be one that is none; give fewer\n",
+                 options.prefill_groups, options.groups);
+    return 2;
+  }
   std::printf("%-44s %9s %9s %9s %9s %9s\n", "microseconds", "calls", "mean", "median", "p99", "most");
   Cluster(options, 0, 1).Print();
   for (const int64_t waiting : {256, 5000}) {

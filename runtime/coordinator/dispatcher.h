@@ -142,6 +142,11 @@ class Dispatcher {
   static int64_t PrefillTokens(const Ticket& ticket) {
     return ticket.demand.prompt_tokens + ticket.output_tokens;
   }
+  // What a prefill group has to hold for one that waits: the prompt and a token of output. Of one that ran
+  // before nobody has told the last tokens of output: as much as it can come to.
+  static int64_t PrefillContext(const Ticket& ticket) {
+    return ticket.run == 0 ? ticket.demand.prompt_tokens + 1 : ticket.demand.total_tokens();
+  }
   int64_t PrefillLeft(const Ticket& ticket) const;
   RemainingWork WorkOf(const Ticket& ticket, const Group& group) const;
 

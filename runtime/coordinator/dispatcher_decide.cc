@@ -155,6 +155,7 @@ bool Dispatcher::TryStart(Ticket& ticket, Groups groups, Walk& walk) {
     const std::optional<int64_t>& room = group->room[ticket.demand.prompt_logits];
     if (room && total_tokens > *room) continue;
     if (HasRefused(*group, ticket)) continue;
+    if (!MayUse(ticket, *group, /*first_token_s=*/0, walk.now)) continue;  // which is cheap
     const ServiceRates rates = group->Rates(usual_);
     if (!prefill) prefill = BestPrefill(ticket, walk);
     const bool may_compute_here =
@@ -185,7 +186,8 @@ std::optional<Dispatcher::Prefill> Dispatcher::BestPrefill(const Ticket& ticket,
         PrefillSeconds(*group, PrefillTokens(ticket), group->Rates(usual_)) + kHandoffSeconds;
     if (best && first_token_s >= best->first_token_s) continue;
     if (HasRefused(*group, ticket)) continue;
-    const std::optional<int> shift = OfferPrefill(*group, PrefillTokens(ticket));
+    const std::optional<int> shift =
+        OfferPrefill(*group, group->Need(PrefillContext(ticket), /*prompt_logits=*/false));
     if (shift) best = {.group = group->id, .shift = *shift, .first_token_s = first_token_s};
   }
   return best;
@@ -209,6 +211,7 @@ void Dispatcher::Start(Ticket& ticket, const Placement& placement, Walk& walk) {
   TakeFromQueue(ticket);
   ticket.waited += walk.now - ticket.queued_at;
   ticket.group = placement.group;
+  const int64_t prefill_context = PrefillContext(ticket);
   ticket.run = ++runs_;
   ticket.prefill_tokens = PrefillTokens(ticket);
   ticket.aged_priority = AgedPriority(ticket.demand.priority, ticket.waited, ticket.preemptions);
@@ -221,8 +224,8 @@ void Dispatcher::Start(Ticket& ticket, const Placement& placement, Walk& walk) {
   if (placement.prefill_group != 0) {
     prefill = groups_.at(placement.prefill_group).get();
     ticket.prefill_group = prefill->id;
-    ticket.prefill_reserved =
-        prefill->store.Reserve(PrefillNeed(*prefill, ticket.prefill_tokens), placement.prefill_shift);
+    ticket.prefill_reserved = prefill->store.Reserve(prefill->Need(prefill_context, /*prompt_logits=*/false),
+                                                     placement.prefill_shift);
     ++prefill->running;
     prefill->tickets.emplace(ticket.id, &ticket);
   }

@@ -97,18 +97,13 @@ std::optional<Placement> Offer(GroupId id, const GroupState& group, const KvNeed
   return offer;
 }
 
-KvNeed PrefillNeed(const GroupState& from, int64_t prompt_tokens) {
-  return from.Need(prompt_tokens + 1, /*prompt_logits=*/false);
-}
-
-std::optional<int> OfferPrefill(const GroupState& from, int64_t prompt_tokens) {
-  if (from.draining || from.description.role != GroupRole::kPrefill || from.free_slots() < 1) {
+std::optional<int> OfferPrefill(const GroupState& group, const KvNeed& need) {
+  if (group.draining || group.description.role != GroupRole::kPrefill || group.free_slots() < 1) {
     return std::nullopt;
   }
-  const KvNeed need = PrefillNeed(from, prompt_tokens);
-  if (need.total_tokens > from.description.max_context) return std::nullopt;
-  const int shift = from.store.ChooseShift(need);
-  if (!from.store.CanReserve(need, shift)) return std::nullopt;
+  if (need.total_tokens > group.description.max_context) return std::nullopt;
+  const int shift = group.store.ChooseShift(need);
+  if (!group.store.CanReserve(need, shift)) return std::nullopt;
   return shift;
 }
 

@@ -65,10 +65,9 @@ double PrefillSeconds(const GroupState& group, int64_t prompt_tokens, const Serv
 std::optional<Placement> Offer(GroupId id, const GroupState& group, const KvNeed& need, int64_t prompt_tokens,
                                const ServiceRates& rates);
 
-// What a prefill group, `from`, promises beside that to compute a prompt: its tokens and one of output.
-KvNeed PrefillNeed(const GroupState& from, int64_t prompt_tokens);
-// The shift for it; nothing when the group is there for something else, or it does not fit.
-std::optional<int> OfferPrefill(const GroupState& from, int64_t prompt_tokens);
+// The shift with which a prefill group takes a prompt in; nothing when it does not fit beside what was
+// promised to others, or the group is there for something else.
+std::optional<int> OfferPrefill(const GroupState& group, const KvNeed& need);
 
 // Whether `a` is the better offer: the earlier first token counts, the more so the fuller the group, and
 // twice for prompts computed on decode groups, whose outputs they hold up; of equals the group that joined

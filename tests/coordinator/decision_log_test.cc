@@ -53,6 +53,17 @@ class DecisionLogTest : public testing::Test {
     dispatcher_.End(2, 3);
     dispatcher_.End(1, std::nullopt);
   }
+  void JoinPrefillGroup() {
+    GroupDescription group;
+    group.name = "prompts";
+    group.role = GroupRole::kPrefill;
+    group.geometry = {.block_size = 1, .kvp = 2, .groups = {{}}, .pages_per_rank = {19, 20}};
+    group.max_sequences = 4;
+    group.max_context = 30;
+    group.chunk_tokens = group.prompt_logits_chunk = 4;
+    dispatcher_.AddGroup(3, group);
+    for (const GroupId id : {1, 2, 3}) dispatcher_.SetLoad(id, {id == 3 ? 1e5 : 10, 0.1, {}});
+  }
   absl::Status ReplayLines() const {
     std::istringstream log(absl::StrJoin(lines_, "\n"));
     return Replay(log);
@@ -76,6 +87,28 @@ TEST_F(DecisionLogTest, HasALineForEachCall) {
       R"({"t":1234567891,"call":"decide","decisions":[{"kind":"start","ticket":1,"group":1,"shift":1,"reason":"first token expected in 0.005 s, 100 % full afterwards"}]})"
       "\n"
       R"({"t":1234567891,"call":"end","ticket":1,"output_tokens":2})");
+}
+
+TEST_F(DecisionLogTest, SaysWhereAPromptIsComputedAndWhenItHasArrived) {
+  JoinPrefillGroup();
+  const size_t begin = lines_.size();
+  Submit(16, 2);
+  dispatcher_.Decide();
+  dispatcher_.Prefilled(1);
+  dispatcher_.Prefilled(1);
+  dispatcher_.Prefilled(7);
+  dispatcher_.End(1, 2);
+  EXPECT_EQ(
+      absl::StrJoin(lines_.begin() + static_cast<std::ptrdiff_t>(begin) + 1, lines_.end(), "\n"),
+      R"({"t":1234567891,"call":"decide","decisions":[{"kind":"start","ticket":1,"group":1,"shift":0,"prefill_group":3,"prefill_shift":1,"reason":"first token expected in 0.050 s, 100 % full afterwards, its prompt comes from group 3"}]})"
+      "\n"
+      R"({"t":1234567891,"call":"prefilled","ticket":1})"
+      "\n"
+      R"({"t":1234567891,"call":"end","ticket":1,"output_tokens":2})");
+  EXPECT_EQ(ReplayLines(), absl::OkStatus());
+  lines_.erase(lines_.end() - 2);
+  lines_.insert(lines_.end() - 2, lines_.back());
+  EXPECT_TRUE(absl::IsDataLoss(ReplayLines())) << "ends before it is decided";
 }
 
 TEST_F(DecisionLogTest, WhatChangesNothingIsNotLogged) {

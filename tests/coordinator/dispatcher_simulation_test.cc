@@ -1,5 +1,6 @@
-// 200 groups of random layouts, which come, drain and die, and requests that end, are cancelled, refused,
-// late and preempted: every promise is kept at every event, everybody ends, and a seed means a log.
+// 200 groups of random layouts, a third of them for prompts, which come, drain and die, and requests that
+// end, are handed off, cancelled, refused, late and preempted: every promise is kept at every event,
+// everybody ends, and a seed means a log.
 #include <set>
 #include <sstream>
 
@@ -11,9 +12,9 @@ namespace {
 
 GroupDescription RandomGroup(Random& random) {
   GroupDescription group;
-  group.role = random.OneIn(20)   ? GroupRole::kPrefill
-               : random.OneIn(10) ? GroupRole::kDecode
-                                  : GroupRole::kMixed;
+  group.role = random.OneIn(3)   ? GroupRole::kPrefill
+               : random.OneIn(2) ? GroupRole::kDecode
+                                 : GroupRole::kMixed;
   group.geometry.block_size = random.OneIn(2) ? 64 : 32;
   group.geometry.kvp = static_cast<int>(random.Between(1, 8));
   const int64_t layer_groups = random.Between(1, 2);
@@ -121,7 +122,9 @@ TEST(DispatcherSimulationTest, EveryPromiseIsKeptWhateverHappens) {
   std::printf("%s\n", summary.str().c_str());
   if (kSimulateLess) return;
   // It is no test of what does not happen.
-  for (const char* what : {"start", "preempt", "expire", "fail", "end"}) {
+  for (const char* what :
+       {"start", "preempt", "expire", "fail", "end", "prompt elsewhere", "prompt arrived", "prompt lost",
+        "lost while it computes a prompt", "lost while it waits for a prompt"}) {
     EXPECT_GT(simulation.cluster().counts().contains(what), 0) << what;
   }
   EXPECT_GT(simulation.refused(absl::StatusCode::kResourceExhausted), 0);

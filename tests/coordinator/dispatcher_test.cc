@@ -1,6 +1,7 @@
 #include "runtime/coordinator/dispatcher.h"
 
 #include <cmath>
+#include <functional>
 #include <limits>
 #include <map>
 
@@ -35,8 +36,8 @@ class DispatcherTest : public testing::Test {
     dispatcher_->AddGroup(id, group);
     Tell(id, {});
   }
-  bool Tell(GroupId id, std::vector<GroupLoad::Progress> running) {
-    return dispatcher_->SetLoad(id, {1000, 0.1, std::move(running)});
+  bool Tell(GroupId id, std::vector<GroupLoad::Progress> running, double prefill_tokens_per_s = 1000) {
+    return dispatcher_->SetLoad(id, {prefill_tokens_per_s, 0.1, std::move(running)});
   }
   absl::StatusOr<TicketId> TrySubmit(int64_t prompt, int64_t output, int priority = 0,
                                      std::optional<double> deadline_s = std::nullopt) {
@@ -53,7 +54,7 @@ class DispatcherTest : public testing::Test {
     EXPECT_TRUE(ticket.ok()) << ticket.status();
     return ticket.value_or(0);
   }
-  // Such as "preempt 2 from 1, start 3 on 1, fail 4".
+  // Such as "preempt 2 from 1, start 3 on 1, start 5 on 1 by 6, fail 4": the prompt of 5 is computed by 6.
   std::string Decide() {
     std::string decided;
     for (const Decision& decision : dispatcher_->Decide(now_)) {
@@ -63,6 +64,7 @@ class DispatcherTest : public testing::Test {
                       decision.ticket);
       if (decision.group == 0) continue;
       absl::StrAppend(&decided, decision.kind == Decision::Kind::kStart ? " on " : " from ", decision.group);
+      if (decision.prefill_group != 0) absl::StrAppend(&decided, " by ", decision.prefill_group);
     }
     EXPECT_TRUE(dispatcher_->Decide(now_).empty());
     return decided;
@@ -366,6 +368,200 @@ TEST_F(DispatcherTest, AGroupThatHasRefusedIsTriedAgainAfterItsNextLoad) {
   EXPECT_EQ(Decide(), "start 2 on 1") << "others are not refused";
   EXPECT_TRUE(Tell(2, {})) << "the same load is news to those refused";
   EXPECT_EQ(Decide(), "start 1 on 2");
+}
+
+TEST_F(DispatcherTest, APromptIsComputedWhereTheFirstTokenComesFirst) {
+  const struct {
+    GroupRole role;
+    int64_t left, prefill_left;  // of prompts on the group, and on the prefill group
+    int64_t prompt;
+    const char* decided;
+  } kCases[] = {
+      {GroupRole::kMixed, 0, 0, 800, "start 3 on 1"},
+      {GroupRole::kMixed, 50, 0, 50, "start 3 on 1"},  // 0.1 s on either
+      {GroupRole::kMixed, 51, 0, 50, "start 3 on 1 by 2"},
+      {GroupRole::kMixed, 51, 1, 50, "start 3 on 1"},
+      {GroupRole::kMixed, 151, 100, 50, "start 3 on 1 by 2"},
+      // Twice 0.05 s there, 0.05 + 0.05 s elsewhere.
+      {GroupRole::kDecode, 0, 0, 50, "start 3 on 1"},
+      {GroupRole::kDecode, 0, 0, 51, "start 3 on 1 by 2"},
+      {GroupRole::kDecode, 0, 1, 51, "start 3 on 1"},
+  };
+  for (const auto& [role, left, prefill_left, prompt, decided] : kCases) {
+    SCOPED_TRACE(absl::StrCat(std::string(Name(role)), " ", left, " ", prefill_left, " ", prompt));
+    Begin();
+    Join(1, {10'000}, 10, role);
+    Join(2, {10'000}, 10, GroupRole::kPrefill);
+    Submit(400, 0);
+    Submit(400, 100);
+    ASSERT_EQ(Decide(), "start 1 on 1, start 2 on 1 by 2");
+    Tell(1, {{1, 400 - left, 0}});
+    Tell(2, {{2, 400 - prefill_left, 0}});
+    Submit(prompt, 1);
+    EXPECT_EQ(Decide(), decided);
+  }
+}
+
+TEST_F(DispatcherTest, ThePrefillGroupIsTheEarliestThatHasRoom) {
+  Join(1, {1000}, 10, GroupRole::kDecode);
+  Tell(1, {}, 100);
+  for (const GroupId id : {2, 3, 4}) Join(id, {500, 500}, 2, GroupRole::kPrefill);
+  for (int i = 0; i < 4; ++i) Submit(100, 1);
+  EXPECT_EQ(Decide(), "start 1 on 1 by 2, start 2 on 1 by 3, start 3 on 1 by 4, start 4 on 1 by 2")
+      << "equals go to the one that joined first";
+  EXPECT_TRUE(absl::StrContains(reason_, "first token expected in 0.250 s"));
+  EXPECT_TRUE(absl::EndsWith(reason_, "its prompt comes from group 2"));
+  Tell(4, {}, 4000);
+  Submit(100, 1);
+  EXPECT_EQ(Decide(), "start 5 on 1 by 4");
+  Submit(100, 1);
+  EXPECT_EQ(Decide(), "start 6 on 1 by 3") << "4 has no slot";
+  dispatcher_->DrainGroup(4);
+  dispatcher_->Prefilled(3);
+  Submit(100, 1);
+  EXPECT_EQ(Decide(), "start 7 on 1") << "nobody waits for a prefill group";
+}
+
+TEST_F(DispatcherTest, APromptThatNoPrefillGroupTakesIsComputedWhereItsRequestRuns) {
+  for (const bool draining : {false, true}) {
+    Begin();
+    Join(1, {1000}, 10, GroupRole::kDecode);
+    Join(2, {102}, 10, GroupRole::kPrefill);
+    if (draining) dispatcher_->DrainGroup(2);
+    Submit(102, 1);
+    EXPECT_EQ(Decide(), "start 1 on 1") << "there is no page for its first output";
+    dispatcher_->End(1, 1);
+    Submit(101, 0);
+    EXPECT_EQ(Decide(), "start 2 on 1") << "it has no output";
+    dispatcher_->End(2, 0);
+    Demand demand;
+    demand.prompt_tokens = 101;
+    demand.max_tokens = 1;
+    demand.prompt_logits = true;
+    ASSERT_TRUE(dispatcher_->Submit(demand, now_).ok());
+    EXPECT_EQ(Decide(), "start 3 on 1");
+    dispatcher_->End(3, 1);
+    Submit(101, 1);
+    EXPECT_EQ(Decide(), draining ? "start 4 on 1" : "start 4 on 1 by 2");
+    EXPECT_EQ(Reserved(2), (Pages{draining ? 0 : 102}));
+  }
+}
+
+TEST_F(DispatcherTest, WhatAPromptNeedsIsReservedOnBothUntilItHasArrived) {
+  Join(1, {300, 300}, 10, GroupRole::kDecode);
+  Tell(1, {}, 100);
+  Join(2, {200, 90}, 10, GroupRole::kPrefill);
+  Submit(100, 50);
+  Submit(70, 10);
+  EXPECT_EQ(Decide(), "start 1 on 1 by 2, start 2 on 1 by 2");
+  EXPECT_EQ(Reserved(1), (Pages{75 + 40, 75 + 40}));
+  EXPECT_EQ(Reserved(2), (Pages{51 + 36, 50 + 35}));
+  EXPECT_EQ(dispatcher_->group(1).running, 2);
+  EXPECT_EQ(dispatcher_->group(2).running, 2);
+  EXPECT_EQ(dispatcher_->group(1).prefill_tokens_left, 0);
+  EXPECT_EQ(dispatcher_->group(2).prefill_tokens_left, 170);
+  // Each tells of its part.
+  EXPECT_TRUE(Tell(2, {{1, 30, 7}}));
+  EXPECT_FALSE(Tell(1, {{1, 20, 0}}, 100));
+  EXPECT_EQ(dispatcher_->group(1).prefill_tokens_left, 0);
+  EXPECT_EQ(dispatcher_->group(2).prefill_tokens_left, 140);
+
+  EXPECT_TRUE(dispatcher_->Prefilled(1));
+  EXPECT_EQ(Reserved(1), (Pages{75 + 40, 75 + 40}));
+  EXPECT_EQ(Reserved(2), (Pages{36, 35}));
+  EXPECT_EQ(dispatcher_->group(2).running, 1);
+  EXPECT_EQ(dispatcher_->group(1).prefill_tokens_left, 0);
+  EXPECT_EQ(dispatcher_->group(2).prefill_tokens_left, 70);
+  EXPECT_FALSE(dispatcher_->Prefilled(1));
+  EXPECT_FALSE(dispatcher_->Prefilled(99));
+  // Its group computes it after all.
+  EXPECT_TRUE(Tell(1, {{1, 60, 0}}, 100));
+  EXPECT_EQ(dispatcher_->group(1).prefill_tokens_left, 40);
+  EXPECT_FALSE(Tell(2, {{1, 90, 0}}));
+  dispatcher_->End(1, 50);
+  EXPECT_EQ(dispatcher_->group(1).prefill_tokens_left, 0);
+  dispatcher_->RemoveGroup(2, now_);
+  EXPECT_EQ(Decide(), "start 2 on 1");
+  EXPECT_FALSE(dispatcher_->Prefilled(2));
+}
+
+TEST_F(DispatcherTest, WhateverStopsARequestReturnsWhatItsPromptHad) {
+  const struct {
+    const char* what;
+    std::function<void()> stop;
+    const char* decided;
+  } kCases[] = {
+      {"end", [&] { dispatcher_->End(1, 3); }, ""},
+      {"refused", [&] { dispatcher_->Refused(1, now_); }, ""},  // by both of its groups
+      {"deadline", [&] { Pass(60); }, "expire 1 from 1"},
+      {"group lost", [&] { dispatcher_->RemoveGroup(1, now_); }, ""},
+      {"prefill group lost", [&] { dispatcher_->RemoveGroup(2, now_); }, "start 1 on 1"},
+      {"preempted", [&] { Submit(10, 150, 9); }, "preempt 1 from 1, start 2 on 1"},
+  };
+  for (const auto& [what, stop, decided] : kCases) {
+    SCOPED_TRACE(what);
+    Begin({.homeless_timeout = std::chrono::seconds(1000)});
+    Join(1, {200}, 10, GroupRole::kDecode);
+    Join(2, {200}, 10, GroupRole::kPrefill);
+    Submit(100, 50, 0, 60);
+    EXPECT_EQ(Decide(), "start 1 on 1 by 2");
+    stop();
+    EXPECT_EQ(Decide(), decided);
+    EXPECT_FALSE(dispatcher_->Prefilled(1));
+    if (std::string_view(what) == "prefill group lost") {
+      EXPECT_EQ(Reserved(1), (Pages{150}));
+      dispatcher_->RemoveGroup(1, now_);
+      EXPECT_EQ(Decide(), "fail 1") << "either loss counts";
+      continue;
+    }
+    EXPECT_EQ(Reserved(2), (Pages{0}));
+    EXPECT_EQ(dispatcher_->group(2).running, 0);
+    EXPECT_EQ(dispatcher_->group(2).prefill_tokens_left, 0);
+  }
+}
+
+// Its last outputs may not have been told.
+TEST_F(DispatcherTest, APromptThatRanBeforeHasRoomForAllThatItsOutputMayBe) {
+  Join(1, {200}, 10, GroupRole::kDecode);
+  Submit(100, 50);
+  EXPECT_EQ(Decide(), "start 1 on 1");
+  Tell(1, {{1, 100, 20}});
+  Join(2, {150}, 10, GroupRole::kDecode);
+  Join(3, {200}, 10, GroupRole::kPrefill);
+  dispatcher_->RemoveGroup(1, now_);
+  EXPECT_EQ(Decide(), "start 1 on 2 by 3");
+  EXPECT_EQ(Reserved(3), (Pages{150}));
+  EXPECT_EQ(dispatcher_->group(3).prefill_tokens_left, 120);
+}
+
+TEST_F(DispatcherTest, ARefusalIsOfBothGroupsBeforeTheirNextLoad) {
+  Join(1, {200}, 10, GroupRole::kDecode);
+  Join(2, {200}, 10, GroupRole::kDecode);
+  Join(3, {200}, 10, GroupRole::kPrefill);
+  Submit(100, 50);
+  EXPECT_EQ(Decide(), "start 1 on 1 by 3");
+  dispatcher_->Refused(1, now_);
+  EXPECT_EQ(Decide(), "start 1 on 2");
+  EXPECT_TRUE(Tell(3, {}));
+  dispatcher_->Refused(1, now_);
+  EXPECT_EQ(Decide(), "");
+  EXPECT_TRUE(Tell(1, {}));
+  EXPECT_EQ(Decide(), "start 1 on 1 by 3");
+}
+
+TEST_F(DispatcherTest, WhoOvertakesCountsTheHandoff) {
+  Join(1, {300}, 10, GroupRole::kDecode);
+  Join(2, {900}, 10, GroupRole::kPrefill);
+  Submit(100, 20);
+  EXPECT_EQ(Decide(), "start 1 on 1 by 2");
+  dispatcher_->Prefilled(1);
+  Submit(200, 100);  // room is kept for it in 2 s
+  EXPECT_EQ(Decide(), "");
+  Submit(100, 19);  // 0.15 + 1.9 s, and 0.1 + 1.9 s where it is computed there
+  EXPECT_EQ(Decide(), "start 3 on 1");
+  dispatcher_->End(3, 19);
+  Submit(60, 18);
+  EXPECT_EQ(Decide(), "start 4 on 1 by 2");
 }
 
 TEST_F(DispatcherTest, ALoadThatSaysNothingNewChangesNothing) {

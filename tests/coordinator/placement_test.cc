@@ -59,6 +59,28 @@ TEST(PlacementTest, NothingIsOfferedWhereItDoesNotFit) {
   EXPECT_FALSE(fits([](GroupState& group) { group.store.Reserve({20, 8}, 0); }, 62));
 }
 
+TEST(PlacementTest, APrefillGroupTakesPromptsThatFit) {
+  const auto shift = [](auto&& change, int64_t total_tokens) {
+    GroupDescription description = OfPages({40, 100});
+    description.role = GroupRole::kPrefill;
+    if constexpr (std::is_invocable_v<decltype(change), GroupDescription&>) change(description);
+    GroupState group(description);
+    if constexpr (std::is_invocable_v<decltype(change), GroupState&>) change(group);
+    return OfferPrefill(group, {total_tokens, 8});
+  };
+  const auto as_it_is = [](GroupState&) {};
+  EXPECT_EQ(shift(as_it_is, 81), 1);  // 40 and 41
+  EXPECT_EQ(shift(as_it_is, 82), std::nullopt);
+  EXPECT_EQ(shift([](GroupDescription& group) { group.max_context = 80; }, 81), std::nullopt);
+  EXPECT_EQ(shift([](GroupDescription& group) { group.role = GroupRole::kMixed; }, 1), std::nullopt);
+  EXPECT_EQ(shift([](GroupDescription& group) { group.role = GroupRole::kDecode; }, 1), std::nullopt);
+  EXPECT_EQ(shift([](GroupState& group) { group.draining = true; }, 1), std::nullopt);
+  EXPECT_EQ(shift([](GroupState& group) { group.running = 9; }, 81), 1);
+  EXPECT_EQ(shift([](GroupState& group) { group.running = 10; }, 1), std::nullopt);
+  EXPECT_EQ(shift([](GroupState& group) { group.store.Reserve({20, 8}, 0); }, 61), 1);
+  EXPECT_EQ(shift([](GroupState& group) { group.store.Reserve({20, 8}, 0); }, 62), std::nullopt);
+}
+
 TEST(PlacementTest, RoomWithoutSomeOfThoseThatRun) {
   GroupState group(OfPages({50}));
   const std::vector<int64_t> a = group.store.Reserve({20, 8}, 0), b = group.store.Reserve({25, 8}, 0);
@@ -84,6 +106,15 @@ TEST(PlacementTest, TheBetterOfferIsTheEarlierOneOnTheEmptierGroup) {
       {{.group = 3, .expected_first_token_s = 1, .fullness = 0.5}, false},
       {{.group = 1, .role = GroupRole::kDecode, .expected_first_token_s = 0.8, .fullness = 0.5}, false},
       {{.group = 1, .role = GroupRole::kDecode, .expected_first_token_s = 0.4, .fullness = 0.5}, true},
+      // A prompt that comes from elsewhere does not hold up a decode group.
+      {{.group = 1,
+        .role = GroupRole::kDecode,
+        .expected_first_token_s = 0.8,
+        .fullness = 0.5,
+        .prefill_group = 9},
+       true},
+      // Of equals the one that computes the prompt itself.
+      {{.group = 2, .expected_first_token_s = 1, .fullness = 0.5, .prefill_group = 1}, false},
   };
   for (const auto& [other, is_better] : kCases) {
     EXPECT_EQ(IsBetter(other, offer), is_better) << other.group << " " << other.expected_first_token_s;

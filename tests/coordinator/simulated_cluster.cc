@@ -57,7 +57,15 @@ GroupId SimulatedCluster::Join(GroupDescription description, Speed speed) {
 }
 
 void SimulatedCluster::Lose(GroupId id) {
-  while (!groups_.at(id).runs.empty()) Stop(groups_.at(id).runs.begin()->first);
+  while (!groups_.at(id).runs.empty()) {
+    const TicketId ticket = groups_.at(id).runs.begin()->first;
+    const Request& request = requests_.at(ticket);
+    if (request.prefill_group != 0) {
+      ++counts_[id == request.prefill_group ? "lost while it computes a prompt"
+                                            : "lost while it waits for a prompt"];
+    }
+    Stop(ticket);
+  }
   groups_.erase(id);
   dispatcher_.RemoveGroup(id);
 }
@@ -70,13 +78,16 @@ void SimulatedCluster::Drain(GroupId id) {
 void SimulatedCluster::Tell(GroupId id) {
   const auto it = groups_.find(id);
   if (it == groups_.end()) return;
-  const Group& group = it->second;
+  Group& group = it->second;
   GroupLoad load;
   load.prefill_tokens_per_s = group.speed.prefill_tokens_per_s * group.speed.told;
   load.decode_step_s = group.speed.decode_step_s / group.speed.told;
-  for (const auto& [ticket, run] : group.runs) {
-    load.running.push_back({ticket, static_cast<int64_t>(ComputedTokens(run, now())),
-                            requests_.at(ticket).done_tokens + OutputTokens(group, run, now())});
+  for (auto& [ticket, run] : group.runs) {
+    run.told_tokens = static_cast<int64_t>(ComputedTokens(run, now()));
+    Request& request = requests_.at(ticket);
+    const int64_t output_tokens = request.done_tokens + OutputTokens(group, run, now());
+    if (request.group == id) request.told_tokens = output_tokens;
+    load.running.push_back({ticket, run.told_tokens, output_tokens});
   }
   dispatcher_.SetLoad(id, load);
   if (!requests_.empty() || events_.size() > groups_.size()) In(kTellEveryS, [this, id] { Tell(id); });
@@ -144,6 +155,7 @@ void SimulatedCluster::Start(const Decision& decision) {
   EXPECT_LE(request.demand.total_tokens(), group.description.max_context);
   Group::Run run;
   run.prompt_tokens = static_cast<double>(request.demand.prompt_tokens + request.done_tokens);
+  run.told_prompt_tokens = request.demand.prompt_tokens + request.told_tokens;
   run.output_tokens = request.output_tokens - request.done_tokens;
   run.pages = KvDemand(
       group.description.geometry,
@@ -153,6 +165,27 @@ void SimulatedCluster::Start(const Decision& decision) {
   run.prefill_begin = run.prefill_end = Clock::Time::max();
   request.group = decision.group;
   request.started = now();
+  if (decision.prefill_group != 0) {
+    ++counts_["prompt elsewhere"];
+    ASSERT_TRUE(groups_.contains(decision.prefill_group)) << decision.prefill_group << " is gone";
+    Group& prefill = groups_.at(decision.prefill_group);
+    EXPECT_EQ(prefill.description.role, GroupRole::kPrefill);
+    EXPECT_FALSE(prefill.draining);
+    EXPECT_FALSE(request.demand.prompt_logits);
+    const int64_t tokens =
+        request.runs == 0 ? request.demand.prompt_tokens + 1 : request.demand.total_tokens();
+    EXPECT_GE(tokens, request.demand.prompt_tokens + request.done_tokens);
+    EXPECT_LE(tokens, prefill.description.max_context);
+    Group::Run prompt = run;
+    prompt.output_tokens = 0;
+    prompt.pages = KvDemand(prefill.description.geometry, {tokens, prefill.description.chunk_tokens},
+                            decision.prefill_shift);
+    prefill.runs.emplace(ticket, std::move(prompt));
+    request.prefill_group = decision.prefill_group;
+    run.prompt = Group::Run::Prompt::kElsewhere;
+    Plan(decision.prefill_group);
+  }
+  ++request.runs;
   group.runs.emplace(ticket, std::move(run));
   Plan(decision.group);
   if (refuse_one_in_ > 0 && random_.OneIn(refuse_one_in_)) {
@@ -166,8 +199,42 @@ void SimulatedCluster::Start(const Decision& decision) {
   if (on_start) on_start(ticket);
 }
 
+void SimulatedCluster::HandOff(TicketId ticket, GroupId prefill_group) {
+  groups_.at(prefill_group).runs.at(ticket).prompt = Group::Run::Prompt::kHandedOff;
+  Plan(prefill_group);
+  In(random_.Log(0.01, 1), [this, ticket, prefill_group, started = requests_.at(ticket).started,
+                            fails = random_.OneIn(20)] {
+    const auto it = requests_.find(ticket);
+    if (it == requests_.end() || it->second.started != started || it->second.prefill_group != prefill_group)
+      return;
+    Arrive(ticket, fails);
+  });
+}
+
+// A prompt whose transfer fails is computed by its group.
+void SimulatedCluster::Arrive(TicketId ticket, bool is_failure) {
+  ++counts_[is_failure ? "prompt lost" : "prompt arrived"];
+  Request& request = requests_.at(ticket);
+  Group& prefill = groups_.at(request.prefill_group);
+  prefill.runs.erase(ticket);
+  Plan(std::exchange(request.prefill_group, 0));
+  Group::Run& run = groups_.at(request.group).runs.at(ticket);
+  run.prompt = Group::Run::Prompt::kHere;
+  run.told_tokens = run.told_prompt_tokens;
+  if (!is_failure) {
+    run.computed_tokens = run.prompt_tokens;
+    run.prefill_begin = run.prefill_end = now();
+  }
+  Plan(request.group);
+  dispatcher_.Prefilled(ticket);
+}
+
 void SimulatedCluster::Stop(TicketId ticket) {
   Request& request = requests_.at(ticket);
+  if (request.prefill_group != 0) {
+    groups_.at(request.prefill_group).runs.erase(ticket);
+    Plan(std::exchange(request.prefill_group, 0));
+  }
   Group& group = groups_.at(request.group);
   request.done_tokens += OutputTokens(group, group.runs.at(ticket), now());
   group.runs.erase(ticket);
@@ -180,7 +247,8 @@ void SimulatedCluster::Plan(GroupId id) {
   std::vector<std::pair<double, Group::Run*>> prompts;  // tokens left
   for (auto& [ticket, run] : group.runs) {
     run.computed_tokens = ComputedTokens(run, now());
-    if (run.prefill_end > now()) prompts.emplace_back(run.prompt_tokens - run.computed_tokens, &run);
+    if (run.prompt == Group::Run::Prompt::kHere && run.prefill_end > now())
+      prompts.emplace_back(run.prompt_tokens - run.computed_tokens, &run);
   }
   std::stable_sort(prompts.begin(), prompts.end(),
                    [](const auto& a, const auto& b) { return a.first < b.first; });
@@ -191,13 +259,18 @@ void SimulatedCluster::Plan(GroupId id) {
   }
   std::pair<Clock::Time, TicketId> first = {Clock::Time::max(), 0};
   for (const auto& [ticket, run] : group.runs) {
+    if (run.prompt != Group::Run::Prompt::kHere) continue;
     const double output_s = static_cast<double>(run.output_tokens) * group.speed.decode_step_s;
     first = std::min(first, {run.prefill_end + FromSeconds(output_s), ticket});
   }
-  if (group.runs.empty()) return;
+  if (first.second == 0) return;
   At(first.first, [this, id, ticket = first.second, plan = group.plan] {
     const auto it = groups_.find(id);
     if (it == groups_.end() || it->second.plan != plan) return;
+    if (requests_.at(ticket).prefill_group == id) {
+      HandOff(ticket, id);
+      return;
+    }
     const int64_t output_tokens = requests_.at(ticket).output_tokens;
     ++counts_["end"];
     Forget(ticket);
@@ -225,13 +298,21 @@ void SimulatedCluster::Check() const {
     const auto running = static_cast<int64_t>(group.runs.size());
     holds(state.running == running, id, "who runs there");
     holds(running <= group.description.max_sequences, id, "more run than there are slots");
-    waiting -= running;
     const std::vector<int64_t>& capacity = group.description.geometry.pages_per_rank;
     reserved.assign(capacity.size(), 0);
+    int64_t prefill_tokens_left = 0;
     for (const auto& [ticket, run] : group.runs) {
-      prompt_tokens -= requests_.at(ticket).demand.prompt_tokens;
+      const Request& request = requests_.at(ticket);
+      if (request.group == id) {
+        --waiting;
+        prompt_tokens -= request.demand.prompt_tokens;
+      }
+      if (run.prompt != Group::Run::Prompt::kElsewhere) {
+        prefill_tokens_left += std::max<int64_t>(0, run.told_prompt_tokens - run.told_tokens);
+      }
       for (size_t k = 0; k < reserved.size(); ++k) reserved[k] += run.pages[k];
     }
+    holds(state.prefill_tokens_left == prefill_tokens_left, id, "what is left of prompts");
     for (size_t k = 0; k < reserved.size(); ++k) {
       holds(reserved[k] <= capacity[k], id, "reserved > capacity");
       holds(reserved[k] == state.store.reserved(static_cast<int>(k)), id, "what is reserved");

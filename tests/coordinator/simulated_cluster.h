@@ -1,6 +1,6 @@
 // A dispatcher, and groups that do what it says: prompts one after the other, outputs side by side, at rates
-// of their own. An account of what every rank was promised, kept apart from the dispatcher's, is compared
-// with it after every event.
+// of their own; prompts of prefill groups arrive after a while, or not at all. An account of what every rank
+// was promised, kept apart from the dispatcher's, is compared with it after every event.
 #pragma once
 
 #include <cstdint>
@@ -50,7 +50,10 @@ class SimulatedCluster {
     Demand demand;
     int64_t output_tokens = 0;  // that it comes to
     int64_t done_tokens = 0;
-    GroupId group = 0;  // 0: it waits
+    int64_t told_tokens = 0;  // of output
+    int64_t runs = 0;
+    GroupId group = 0;          // 0: it waits
+    GroupId prefill_group = 0;  // 0: its prompt has arrived, or is computed on `group`
     Clock::Time submitted, started;
   };
   struct Group {
@@ -59,9 +62,13 @@ class SimulatedCluster {
     bool draining = false;
     int64_t plan = 0;  // of its runs, from 1: a new one for each that comes or goes
     struct Run {
+      enum class Prompt { kHere, kElsewhere, kHandedOff };
+      Prompt prompt = Prompt::kHere;
       double prompt_tokens = 0, computed_tokens = 0;  // computed when the plan was made
       int64_t output_tokens = 0;
       Clock::Time prefill_begin, prefill_end;
+      int64_t told_prompt_tokens = 0;  // with the output that was told when it began
+      int64_t told_tokens = 0;         // computed
       std::vector<int64_t> pages;
     };
     std::map<TicketId, Run> runs;
@@ -97,6 +104,8 @@ class SimulatedCluster {
  private:
   void Decide();
   void Start(const Decision& decision);
+  void HandOff(TicketId ticket, GroupId prefill_group);
+  void Arrive(TicketId ticket, bool is_failure);
   void Stop(TicketId ticket);
   void Forget(TicketId ticket);
   void Plan(GroupId group);
