@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <limits>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -173,7 +174,10 @@ bool Engine::State::PreemptFor(Sequence& sequence, Clock::Time now) {
   }
   std::vector<VictimView> victim_views;
   for (const auto& other : running) {
-    victim_views.push_back({other->AgedPriorityAt(now), other->computed_tokens, other->blocks.reserved()});
+    // What KV is moving to or from cannot begin again: another group counts on it.
+    const bool is_bound = other->receives_from || other->sends_to;
+    const int64_t aged = is_bound ? std::numeric_limits<int64_t>::max() : other->AgedPriorityAt(now);
+    victim_views.push_back({aged, other->computed_tokens, other->blocks.reserved()});
   }
   std::vector<size_t> victims = ChooseVictims(sequence.priority, sequence.kv_need(), blocks->reservations(),
                                               static_cast<int>(free_slots.size()), victim_views);

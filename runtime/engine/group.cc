@@ -115,6 +115,7 @@ class ShardedGroup final : public Group {
   absl::Status Shutdown() override {
     if (bootstrap_.rank() != 0 || worker_ == nullptr || ended_) return absl::OkStatus();
     ended_ = true;
+    SetOnKvArrival({});
     return Send(kShutdown);
   }
 
@@ -269,6 +270,7 @@ absl::Status ShardedGroup::StartAgent() {
   agent.rank = plan_.rank;
   agent.pages = worker_->LocalPages();
   agent.addresses = transport_addresses_;
+  agent.patience = options_.handoff_patience;
   agent_ = std::make_unique<HandoffAgent>(*std::move(transport), std::move(agent), clock);
   worker_->SetHandoffAgent(agent_.get());
   return absl::OkStatus();

@@ -41,6 +41,7 @@ struct GroupOptions {
   std::function<void(double)> progress;  // of loading, 0 to 1; may be empty
   // Of a group whose KV may move to and from others: makes each rank's transport. Empty: it stands alone.
   CreateTransport create_transport;
+  HandoffPatience handoff_patience;
   ProgressRecord* record = nullptr;  // hears what this rank does; must outlive the group, may be null
 };
 
@@ -69,7 +70,7 @@ class Group : public Executor {
   // This rank's KV pages in device memory; for tools that fill them themselves.
   virtual std::span<std::byte> kv_memory() = 0;
 
-  // Rank 0, before any KV is received: where arrivals are told, on a thread of the group's.
+  // Rank 0, before any KV is received: where arrivals are told, on a thread of the group's, until Shutdown.
   virtual void SetOnKvArrival(HandoffAgent::OnArrival on_arrival) = 0;
 
   // Ranks other than 0: carries out steps until rank 0 shuts the group down or something fails.

@@ -1,26 +1,29 @@
 #include "runtime/engine/handoff_agent.h"
 
 #include <algorithm>
+#include <array>
+#include <chrono>
 #include <cstring>
+#include <tuple>
 #include <utility>
 
 #include "kernels/check.h"
+#include "kvstore/xxh3.h"
 
 namespace longspan {
 namespace {
 
-using std::chrono::milliseconds;
-
-constexpr milliseconds kLookEvery{100};
-constexpr milliseconds kAskAfter{500};  // without a piece once the source has computed all
-constexpr int kMostRounds = 5;          // of asking, before a handoff is given up
-constexpr milliseconds kTellAgain{1000};
+constexpr int kMostHastyAsks = 16;  // for damaged pieces, without an intact one between
 constexpr std::chrono::minutes kForgetTally{1};
+constexpr size_t kMostTallies = 4096;
+constexpr std::chrono::seconds kForgetEarly{1};
+constexpr size_t kMaxEarlyBytes = size_t{8} << 20;
+constexpr std::chrono::minutes kForgetPeer{1};  // without a message to it
 
 // First byte of a header.
 enum class MessageKind : uint8_t { kPiece = 1, kResend = 2, kEnd = 3 };
 
-// Of kResend and kEnd: what follows the kind.
+// Of kResend and kEnd: what follows the kind. A checksum of it all, and of the payload, comes after it.
 struct Small {
   HandoffToken token{};
   uint64_t epoch = 0;
@@ -28,18 +31,40 @@ struct Small {
   uint32_t complete = 0;
   int64_t moved_bytes = 0, refused_pieces = 0;
 };
+using Checksum = std::array<uint64_t, 2>;
+constexpr size_t kChecksumOffset = 1 + sizeof(Small);
 
-std::vector<std::byte> HeaderOf(MessageKind kind, const Small& small) {
-  std::vector<std::byte> header(1 + sizeof small);
+Checksum ChecksumOf(ByteSpan header, ByteSpan payload) {
+  Xxh3 checksum;
+  checksum.Add(header.first(kChecksumOffset));
+  checksum.Add(payload);
+  return checksum.Digest();
+}
+
+std::vector<std::byte> HeaderOf(MessageKind kind, const Small& small, ByteSpan payload) {
+  std::vector<std::byte> header(kChecksumOffset + sizeof(Checksum));
   header[0] = static_cast<std::byte>(kind);
   std::memcpy(header.data() + 1, &small, sizeof small);
+  const Checksum checksum = ChecksumOf(header, payload);
+  std::memcpy(header.data() + kChecksumOffset, checksum.data(), sizeof checksum);
   return header;
 }
 
-bool ReadSmall(ByteSpan header, Small* small) {
-  if (header.size() != sizeof *small) return false;
-  std::memcpy(small, header.data(), sizeof *small);
+bool ReadSmall(ByteSpan header, ByteSpan payload, Small* small) {
+  if (header.size() != kChecksumOffset + sizeof(Checksum)) return false;
+  Checksum checksum;
+  std::memcpy(checksum.data(), header.data() + kChecksumOffset, sizeof checksum);
+  if (checksum != ChecksumOf(header, payload)) return false;
+  std::memcpy(small, header.data() + 1, sizeof *small);
   return true;
+}
+
+// The order of HandoffPlan::Receives.
+bool IsBefore(const BlockTransfer& a, const BlockTransfer& b) {
+  const auto key = [](const PieceRange& p) {
+    return std::tuple(p.block, p.layer_group, p.heads.begin, p.layers.begin);
+  };
+  return key(a.pieces) < key(b.pieces);
 }
 
 HandoffPlan PlanOf(const KvShape& shape, const KvPlacement& source, const KvPlacement& destination,
@@ -48,6 +73,12 @@ HandoffPlan PlanOf(const KvShape& shape, const KvPlacement& source, const KvPlac
       HandoffPlan::Create({.shape = shape, .source = source, .destination = destination, .tokens = tokens});
   LONGSPAN_CHECK(plan.ok());  // the engine has checked it
   return *std::move(plan);
+}
+
+void SendTo(TransportConnection& connection, ByteSpan header, std::vector<std::byte> payload) {
+  auto kept = std::make_shared<std::vector<std::byte>>(std::move(payload));
+  const ByteSpan part(*kept);
+  connection.Send(header, {&part, 1}, [kept](const absl::Status&) {}).IgnoreError();
 }
 
 }  // namespace
@@ -65,11 +96,12 @@ HandoffAgent::~HandoffAgent() {
   }
   transport_->Wake();
   thread_.join();
-  connections_.clear();
+  early_.clear();
+  peers_.clear();
 }
 
 void HandoffAgent::SetOnArrival(OnArrival on_arrival) {
-  const std::lock_guard lock(mutex_);
+  const std::lock_guard lock(arrival_mutex_);
   on_arrival_ = std::move(on_arrival);
 }
 
@@ -95,9 +127,9 @@ void HandoffAgent::Receive(const KvOrder& order, BlockPages pages) {
                                                                              .quiet_since = now,
                                                                              .told = now})
                              .first->second;
-    if (options_.rank == 0)
-      tallies_.try_emplace(order.peer.handoff.token, Tally{.begin = now, .ranks = {}, .sum = {}});
+    opened_ = true;
     if (incoming.receiver->complete()) EndIncoming(incoming, /*complete=*/true);
+    Settle(incoming);
   }
   transport_->Wake();
 }
@@ -105,13 +137,9 @@ void HandoffAgent::Receive(const KvOrder& order, BlockPages pages) {
 void HandoffAgent::Send(const KvOrder& order) {
   HandoffPlan plan =
       PlanOf(options_.shape, {options_.grid, order.shift}, {order.peer.grid, order.peer.shift}, order.tokens);
+  auto outgoing = std::make_shared<Outgoing>(std::move(plan), order);
   const std::lock_guard lock(mutex_);
-  outgoing_.try_emplace(order.peer.handoff.token, Outgoing{.plan = std::move(plan),
-                                                           .peer = order.peer,
-                                                           .hashes = order.hashes,
-                                                           .pages = {},
-                                                           .sent = 0,
-                                                           .queue = {}});
+  outgoing_.try_emplace(order.peer.handoff.token, std::move(outgoing));
 }
 
 void HandoffAgent::Computed(const HandoffId& handoff, int64_t computed, BlockPages pages) {
@@ -119,10 +147,10 @@ void HandoffAgent::Computed(const HandoffId& handoff, int64_t computed, BlockPag
     const std::lock_guard lock(mutex_);
     const auto it = outgoing_.find(handoff.token);
     if (it == outgoing_.end()) return;
-    Outgoing& outgoing = it->second;
+    Outgoing& outgoing = *it->second;
     outgoing.pages.merge(pages);
     for (const BlockTransfer& transfer : outgoing.plan.Sends(options_.rank, outgoing.sent, computed)) {
-      outgoing.queue.push_back(transfer);
+      outgoing.queues[static_cast<size_t>(transfer.destination_rank)].push_back(transfer);
     }
     outgoing.sent = computed;
   }
@@ -138,51 +166,76 @@ void HandoffAgent::SourceDone(const HandoffId& handoff) {
 }
 
 void HandoffAgent::Close(const HandoffId& handoff) {
+  std::shared_ptr<Outgoing> outgoing;
   {
     const std::lock_guard lock(mutex_);
-    outgoing_.erase(handoff.token);
+    if (const auto it = outgoing_.find(handoff.token); it != outgoing_.end()) {
+      outgoing = std::move(it->second);
+      outgoing_.erase(it);
+    }
     incoming_.erase(handoff.token);
     tallies_.erase(handoff.token);
+  }
+  if (outgoing != nullptr) {
+    const std::lock_guard lock(outgoing->reading);
+    outgoing->closed = true;
   }
   inbox_.Close(handoff);
 }
 
 void HandoffAgent::Run() {
   for (;;) {
-    bool busy = transport_->Progress([this](ReceivedMessage message) { Take(message); });
-    if (SendSome()) busy = true;
+    bool busy = transport_->Progress([this](ReceivedMessage message) { Take(std::move(message)); });
+    TakeEarly();
+    busy = SendNotes() || busy;
+    busy = SendPieces() || busy;
+    if (const Clock::Time now = clock_.Now(); now >= next_look_) {
+      next_look_ = now + options_.patience.look_every;
+      Look(now);
+    }
     std::deque<std::pair<HandoffId, KvArrival>> arrivals;
     {
       const std::lock_guard lock(mutex_);
       if (ending_) return;
-      LookAtQuiet(clock_.Now());
       arrivals.swap(arrivals_);
+      busy = busy || !notes_.empty();
     }
-    for (const auto& [handoff, arrival] : arrivals) on_arrival_(handoff, arrival);
-    if (!busy) transport_->Wait(kLookEvery);
+    for (const auto& [handoff, arrival] : arrivals) {
+      const std::lock_guard lock(arrival_mutex_);
+      if (on_arrival_) on_arrival_(handoff, arrival);
+    }
+    if (!busy) transport_->Wait(options_.patience.look_every);
   }
 }
 
-void HandoffAgent::Take(const ReceivedMessage& message) {
+void HandoffAgent::Take(ReceivedMessage message) {
   if (message.header.empty()) return;
-  const ByteSpan header = ByteSpan(message.header).subspan(1);
   switch (static_cast<MessageKind>(message.header[0])) {
     case MessageKind::kPiece:
-      TakePiece(header, message.payload);
+      TakePiece(std::move(message));
       break;
     case MessageKind::kResend:
-      TakeResend(header, message.payload);
+      TakeResend(message.header, message.payload);
       break;
     case MessageKind::kEnd:
-      TakeEnd(header);
+      TakeEnd(message.header);
       break;
   }
 }
 
-void HandoffAgent::TakePiece(ByteSpan header, ByteSpan payload) {
-  const std::optional<PieceRejection> rejection = inbox_.Accept(header, payload);
+void HandoffAgent::TakePiece(ReceivedMessage message) {
+  const ByteSpan header = ByteSpan(message.header).subspan(1), payload = message.payload;
   PieceMessage piece;
   if (DecodePieceHeader(header, &piece)) return;
+  {
+    const std::lock_guard lock(mutex_);
+    if (!incoming_.contains(piece.handoff.token)) {
+      early_bytes_ += PendingBytes(payload.size());
+      early_.push_back({clock_.Now(), std::move(message)});
+      return;
+    }
+  }
+  const std::optional<PieceRejection> rejection = inbox_.Accept(header, payload);
   const std::lock_guard lock(mutex_);
   const auto it = incoming_.find(piece.handoff.token);
   if (it == incoming_.end()) return;
@@ -190,58 +243,91 @@ void HandoffAgent::TakePiece(ByteSpan header, ByteSpan payload) {
   incoming.moved_bytes += static_cast<int64_t>(payload.size());
   if (!rejection) {
     incoming.quiet_since = clock_.Now();
-    incoming.rounds = 0;
+    incoming.rounds = incoming.refused_in_a_row = 0;
     if (!incoming.ended && incoming.receiver->complete()) EndIncoming(incoming, /*complete=*/true);
     return;
   }
   ++incoming.refused_pieces;
-  if (incoming.ended) return;
+  if (incoming.ended || ++incoming.refused_in_a_row > kMostHastyAsks) return;
   if (const std::vector<BlockTransfer> refused = incoming.receiver->TakeRefused(); !refused.empty()) {
     AskAgain(incoming, refused);
   }
 }
 
+// Those whose handoff was opened meanwhile; others are kept for a while.
+void HandoffAgent::TakeEarly() {
+  const Clock::Time now = clock_.Now();
+  while (!early_.empty() && (early_bytes_ > kMaxEarlyBytes || now - early_.front().came > kForgetEarly)) {
+    early_bytes_ -= PendingBytes(early_.front().message.payload.size());
+    early_.pop_front();
+  }
+  {
+    const std::lock_guard lock(mutex_);
+    if (!std::exchange(opened_, false)) return;
+  }
+  std::deque<EarlyPiece> early = std::exchange(early_, {});
+  early_bytes_ = 0;
+  for (EarlyPiece& piece : early) TakePiece(std::move(piece.message));
+}
+
 void HandoffAgent::TakeResend(ByteSpan header, ByteSpan payload) {
   Small small;
-  if (!ReadSmall(header, &small)) return;
+  if (!ReadSmall(header, payload, &small)) return;
   const std::lock_guard lock(mutex_);
   const auto it = outgoing_.find(small.token);
-  if (it == outgoing_.end() || it->second.peer.handoff.epoch != small.epoch) return;
-  Outgoing& outgoing = it->second;
+  if (it == outgoing_.end() || it->second->peer.handoff.epoch != small.epoch) return;
+  Outgoing& outgoing = *it->second;
   if (small.rank < 0 || small.rank >= outgoing.peer.grid.ranks()) return;
   const std::vector<BlockTransfer> all = outgoing.plan.Receives(small.rank);
+  std::deque<BlockTransfer>& queue = outgoing.queues[static_cast<size_t>(small.rank)];
+  std::vector<bool> queued(all.size());
+  for (const BlockTransfer& transfer : queue) {
+    queued[static_cast<size_t>(std::lower_bound(all.begin(), all.end(), transfer, IsBefore) - all.begin())] =
+        true;
+  }
   for (size_t at = 0; at + sizeof(uint32_t) <= payload.size(); at += sizeof(uint32_t)) {
     uint32_t index = 0;
     std::memcpy(&index, payload.data() + at, sizeof index);
     if (index >= all.size() || all[index].source_rank != options_.rank) continue;
     const PieceRange& pieces = all[index].pieces;
     // What is not computed yet will be sent anyway, and what is in the queue too.
-    if (!outgoing.pages.contains({pieces.layer_group, pieces.block})) continue;
-    if (std::find(outgoing.queue.begin(), outgoing.queue.end(), all[index]) != outgoing.queue.end()) continue;
-    if (pieces.block * options_.shape.block_size + outgoing.plan.FilledTokens(pieces.block) > outgoing.sent) {
-      continue;
-    }
-    outgoing.queue.push_back(all[index]);
+    const int64_t end = pieces.block * options_.shape.block_size + outgoing.plan.FilledTokens(pieces.block);
+    if (queued[index] || end > outgoing.sent) continue;
+    queued[index] = true;
+    queue.push_back(all[index]);
   }
 }
 
 void HandoffAgent::TakeEnd(ByteSpan header) {
   Small small;
-  if (!ReadSmall(header, &small) || options_.rank != 0) return;
+  if (!ReadSmall(header, {}, &small) || options_.rank != 0) return;
+  if (small.rank < 0 || small.rank >= options_.grid.ranks()) return;
   const std::lock_guard lock(mutex_);
   const auto incoming = incoming_.find(small.token);
-  // One may end before rank 0 has begun: it says so again.
-  if (incoming == incoming_.end() || incoming->second.peer.handoff.epoch != small.epoch) return;
-  Tally& tally = tallies_.at(small.token);
-  if (!tally.ranks.insert(small.rank).second) return;
-  tally.sum.moved_bytes += small.moved_bytes;
-  tally.sum.refused_pieces += small.refused_pieces;
-  const bool all = static_cast<int>(tally.ranks.size()) == options_.grid.ranks();
-  // A failure is told at once, a success when all have it.
-  if (tally.sum.useful_bytes != 0 || (small.complete != 0 && !all)) return;
-  tally.sum.complete = small.complete != 0;
-  tally.sum.useful_bytes = incoming->second.plan.total_bytes();
-  arrivals_.emplace_back(incoming->second.peer.handoff, tally.sum);
+  // What is not kept will be told again.
+  if (incoming == incoming_.end() && tallies_.size() >= kMostTallies) return;
+  Tally& tally =
+      tallies_.try_emplace(small.token, Tally{.begin = clock_.Now(), .epoch = small.epoch, .ranks = {}})
+          .first->second;
+  if (tally.epoch != small.epoch || !tally.ranks.insert(small.rank).second) return;
+  tally.moved_bytes += small.moved_bytes;
+  tally.refused_pieces += small.refused_pieces;
+  tally.failed = tally.failed || small.complete == 0;
+  if (incoming != incoming_.end()) Settle(incoming->second);
+}
+
+// A failure is told at once, a success when all have it.
+void HandoffAgent::Settle(const Incoming& incoming) {
+  const auto it = tallies_.find(incoming.peer.handoff.token);
+  if (it == tallies_.end()) return;
+  Tally& tally = it->second;
+  if (tally.told || tally.epoch != incoming.peer.handoff.epoch) return;
+  if (!tally.failed && static_cast<int>(tally.ranks.size()) < options_.grid.ranks()) return;
+  tally.told = true;
+  arrivals_.emplace_back(incoming.peer.handoff, KvArrival{.complete = !tally.failed,
+                                                          .useful_bytes = incoming.plan.total_bytes(),
+                                                          .moved_bytes = tally.moved_bytes,
+                                                          .refused_pieces = tally.refused_pieces});
 }
 
 void HandoffAgent::EndIncoming(Incoming& incoming, bool complete) {
@@ -252,15 +338,13 @@ void HandoffAgent::EndIncoming(Incoming& incoming, bool complete) {
 
 void HandoffAgent::TellEnd(Incoming& incoming) {
   incoming.told = clock_.Now();
-  notes_.push_back(
-      {.address = options_.addresses[0],
-       .header = HeaderOf(MessageKind::kEnd, {.token = incoming.peer.handoff.token,
-                                              .epoch = incoming.peer.handoff.epoch,
-                                              .rank = options_.rank,
-                                              .complete = incoming.receiver->complete() ? 1U : 0U,
-                                              .moved_bytes = incoming.moved_bytes,
-                                              .refused_pieces = incoming.refused_pieces}),
-       .payload = {}});
+  const Small small = {.token = incoming.peer.handoff.token,
+                       .epoch = incoming.peer.handoff.epoch,
+                       .rank = options_.rank,
+                       .complete = incoming.receiver->complete() ? 1U : 0U,
+                       .moved_bytes = incoming.moved_bytes,
+                       .refused_pieces = incoming.refused_pieces};
+  notes_.push_back({options_.addresses[0], HeaderOf(MessageKind::kEnd, small, {}), {}});
 }
 
 void HandoffAgent::AskAgain(const Incoming& incoming, const std::vector<BlockTransfer>& missing) {
@@ -275,24 +359,24 @@ void HandoffAgent::AskAgain(const Incoming& incoming, const std::vector<BlockTra
     std::vector<std::byte>& list = indices[transfer.source_rank];
     if (list.size() + sizeof index <= kMaxPayloadBytes) list.insert(list.end(), bytes, bytes + sizeof index);
   }
+  const Small small = {
+      .token = incoming.peer.handoff.token, .epoch = incoming.peer.handoff.epoch, .rank = options_.rank};
   for (auto& [source, list] : indices) {
-    notes_.push_back({.address = incoming.peer.addresses[static_cast<size_t>(source)],
-                      .header = HeaderOf(MessageKind::kResend, {.token = incoming.peer.handoff.token,
-                                                                .epoch = incoming.peer.handoff.epoch,
-                                                                .rank = options_.rank}),
-                      .payload = std::move(list)});
+    std::vector<std::byte> header = HeaderOf(MessageKind::kResend, small, list);
+    notes_.push_back(
+        {incoming.peer.addresses[static_cast<size_t>(source)], std::move(header), std::move(list)});
   }
 }
 
 void HandoffAgent::LookAtQuiet(Clock::Time now) {
   for (auto& [token, incoming] : incoming_) {
     if (incoming.ended) {
-      if (now - incoming.told > kTellAgain) TellEnd(incoming);
+      if (now - incoming.told > options_.patience.tell_again) TellEnd(incoming);
       continue;
     }
-    if (!incoming.source_done || now - incoming.quiet_since < kAskAfter) continue;
+    if (!incoming.source_done || now - incoming.quiet_since < options_.patience.ask_after) continue;
     incoming.quiet_since = now;
-    if (++incoming.rounds > kMostRounds) {
+    if (++incoming.rounds > options_.patience.most_rounds) {
       EndIncoming(incoming, /*complete=*/false);
     } else {
       AskAgain(incoming, incoming.receiver->Missing());
@@ -300,63 +384,104 @@ void HandoffAgent::LookAtQuiet(Clock::Time now) {
   }
 }
 
-TransportConnection* HandoffAgent::ConnectionTo(const std::string& address) {
-  std::unique_ptr<TransportConnection>& connection = connections_[address];
-  if (connection != nullptr && connection->status().ok()) return connection.get();
-  connection.reset();
-  absl::StatusOr<std::unique_ptr<TransportConnection>> made = transport_->Connect(address);
-  // What cannot be sent is asked for again.
-  if (made.ok()) connection = *std::move(made);
-  return connection.get();
+void HandoffAgent::Look(Clock::Time now) {
+  std::erase_if(peers_, [now](const auto& entry) {
+    const Peer& peer = entry.second;
+    if (peer.connection == nullptr || !peer.connection->status().ok()) return now >= peer.retry;
+    return now - peer.used > kForgetPeer && peer.connection->pending_bytes() == 0;
+  });
+  const std::lock_guard lock(mutex_);
+  std::erase_if(tallies_, [&](const auto& entry) {
+    return now - entry.second.begin > kForgetTally && !incoming_.contains(entry.first);
+  });
+  LookAtQuiet(now);
 }
 
-bool HandoffAgent::SendSome() {
-  bool busy = false;
-  // A message whose connection is full stays; what nobody takes is dropped, and will be asked for again.
-  const auto send = [&](const std::string& address, ByteSpan header, std::vector<std::byte> payload) {
-    TransportConnection* connection = ConnectionTo(address);
-    if (connection == nullptr) return;
-    auto kept = std::make_shared<std::vector<std::byte>>(std::move(payload));
-    const ByteSpan part(*kept);
-    connection->Send(header, {&part, 1}, [kept](const absl::Status&) {}).IgnoreError();
-    busy = true;
-  };
+// Null while the peer cannot be reached: what cannot be sent is asked for again.
+TransportConnection* HandoffAgent::ConnectionTo(const std::string& address) {
+  Peer& peer = peers_[address];
+  const Clock::Time now = clock_.Now();
+  peer.used = now;
+  if (peer.connection != nullptr) {
+    if (peer.connection->status().ok()) return peer.connection.get();
+    peer.connection.reset();
+    peer.retry = now + options_.patience.ask_after;
+  }
+  if (now < peer.retry) return nullptr;
+  peer.retry = now + options_.patience.ask_after;
+  absl::StatusOr<std::unique_ptr<TransportConnection>> made = transport_->Connect(address);
+  if (made.ok()) peer.connection = *std::move(made);
+  return peer.connection.get();
+}
+
+bool HandoffAgent::SendNotes() {
   std::deque<Note> notes;
   {
     const std::lock_guard lock(mutex_);
     notes.swap(notes_);
   }
-  for (Note& note : notes) send(note.address, note.header, std::move(note.payload));
+  for (Note& note : notes) {
+    TransportConnection* connection = ConnectionTo(note.address);
+    if (connection != nullptr) SendTo(*connection, note.header, std::move(note.payload));
+  }
+  return !notes.empty();
+}
 
-  const std::lock_guard lock(mutex_);
-  for (auto& [token, outgoing] : outgoing_) {
-    while (!outgoing.queue.empty()) {
-      const BlockTransfer& transfer = outgoing.queue.front();
-      const std::string& address = outgoing.peer.addresses[static_cast<size_t>(transfer.destination_rank)];
-      const auto bytes = static_cast<size_t>(outgoing.plan.TransferBytes(transfer.pieces));
-      TransportConnection* connection = ConnectionTo(address);
-      if (connection != nullptr && !connection->CanSend(bytes + kPieceHeaderBytes + 1)) break;
-      if (connection != nullptr) {
-        const std::vector<int32_t>& pages =
-            outgoing.pages.at({transfer.pieces.layer_group, transfer.pieces.block});
-        std::vector<std::byte> payload;
-        payload.reserve(bytes);
-        for (const auto& span : PayloadSpans(options_.pages, transfer.pieces, pages)) {
-          payload.insert(payload.end(), span.begin(), span.end());
-        }
-        const std::span<const std::byte> whole(payload);
-        const PieceHeader piece = EncodePieceHeader(
-            DescribePieces(outgoing.plan, outgoing.peer.handoff, outgoing.hashes, transfer.pieces),
-            {&whole, 1});
-        std::vector<std::byte> header(1 + piece.size());
-        header[0] = static_cast<std::byte>(MessageKind::kPiece);
-        std::copy(piece.begin(), piece.end(), header.begin() + 1);
-        send(address, header, std::move(payload));
+// One piece of each handoff to each rank, each time beginning with another, as a connection may have room for
+// the first alone.
+bool HandoffAgent::SendPieces() {
+  std::vector<std::pair<std::shared_ptr<Outgoing>, size_t>> waiting;
+  {
+    const std::lock_guard lock(mutex_);
+    for (const auto& [token, outgoing] : outgoing_) {
+      for (size_t rank = 0; rank < outgoing->queues.size(); ++rank) {
+        if (!outgoing->queues[rank].empty()) waiting.emplace_back(outgoing, rank);
       }
-      outgoing.queue.pop_front();
     }
   }
+  bool busy = false;
+  ++turn_;
+  for (size_t i = 0; i < waiting.size(); ++i) {
+    const auto& [outgoing, rank] = waiting[(turn_ + i) % waiting.size()];
+    busy = SendNext(*outgoing, rank) || busy;
+  }
   return busy;
+}
+
+bool HandoffAgent::SendNext(Outgoing& outgoing, size_t rank) {
+  TransportConnection* connection = ConnectionTo(outgoing.peer.addresses[rank]);
+  PieceRange pieces;
+  std::vector<int32_t> pages;
+  {
+    const std::lock_guard lock(mutex_);
+    std::deque<BlockTransfer>& queue = outgoing.queues[rank];
+    if (connection == nullptr) {
+      queue.clear();
+      return false;
+    }
+    pieces = queue.front().pieces;
+    const auto bytes = static_cast<size_t>(outgoing.plan.TransferBytes(pieces));
+    if (!connection->CanSend(bytes + kPieceHeaderBytes + 1)) return false;
+    queue.pop_front();
+    pages = outgoing.pages.at({pieces.layer_group, pieces.block});
+  }
+  std::vector<std::byte> payload;
+  payload.reserve(static_cast<size_t>(outgoing.plan.TransferBytes(pieces)));
+  {
+    const std::lock_guard lock(outgoing.reading);
+    if (outgoing.closed) return true;
+    for (const auto& span : PayloadSpans(options_.pages, pieces, pages)) {
+      payload.insert(payload.end(), span.begin(), span.end());
+    }
+  }
+  const ByteSpan whole(payload);
+  const PieceHeader piece = EncodePieceHeader(
+      DescribePieces(outgoing.plan, outgoing.peer.handoff, outgoing.hashes, pieces), {&whole, 1});
+  std::vector<std::byte> header(1 + piece.size());
+  header[0] = static_cast<std::byte>(MessageKind::kPiece);
+  std::copy(piece.begin(), piece.end(), header.begin() + 1);
+  SendTo(*connection, header, std::move(payload));
+  return true;
 }
 
 }  // namespace longspan

@@ -90,8 +90,8 @@ BlockPages Worker::PagesOf(const Slot& slot, int64_t begin) const {
   for (size_t g = 0; g < slot.groups.size(); ++g) {
     const LocalBlocks& local = slot.groups[g];
     const auto per_block = static_cast<size_t>(PagesPerBlock(g));
-    for (size_t i = 0; i < local.indices.size(); ++i) {
-      if (local.indices[i] < begin) continue;
+    const auto from = std::lower_bound(local.indices.begin(), local.indices.end(), begin);
+    for (auto i = static_cast<size_t>(from - local.indices.begin()); i < local.indices.size(); ++i) {
       const auto first = local.pages.begin() + static_cast<ptrdiff_t>(i * per_block);
       pages[{static_cast<int>(g), local.indices[i]}] = {first, first + static_cast<ptrdiff_t>(per_block)};
     }

@@ -134,6 +134,7 @@ class FakeGroup final : public GroupLink {
   void Start(RunId run, Request request, std::shared_ptr<ResponseListener> listener) override {
     runs.push_back({run, std::move(request), std::move(listener)});
   }
+  void Continue(RunId, int32_t) override { ADD_FAILURE() << "nothing is handed off here"; }
   void Cancel(RunId run) override {
     for (Run& known : runs) known.cancelled |= known.id == run;
   }
@@ -628,6 +629,7 @@ class BusyGroup final : public GroupLink {
     runs_.push_back({run, std::move(request), std::move(listener), false});
     changed_.notify_all();
   }
+  void Continue(RunId, int32_t) override { ADD_FAILURE() << "nothing is handed off here"; }
   void Cancel(RunId run) override {
     const std::lock_guard lock(mutex_);
     for (Run& known : runs_) known.cancelled |= known.id == run;
