@@ -16,6 +16,7 @@ find_package(prometheus-cpp CONFIG REQUIRED)
 set(CMAKE_FIND_PACKAGE_PREFER_CONFIG TRUE)  # of Protobuf, for gRPC too
 find_package(Protobuf REQUIRED)
 find_package(gRPC CONFIG REQUIRED)
+find_package(ucx CONFIG REQUIRED)
 set(MPI_CXX_SKIP_MPICXX TRUE)
 find_package(MPI REQUIRED COMPONENTS CXX)
 if(LONGSPAN_BUILD_TESTS)

@@ -5,22 +5,11 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "comm/seeded_draws.h"
 #include "kernels/status_macros.h"
 
 namespace longspan {
 namespace {
-
-// A well-mixed function of its arguments: the splitmix64 finaliser, applied to each in turn.
-uint64_t Draw(uint64_t seed, uint64_t purpose, uint64_t number) {
-  uint64_t state = seed;
-  for (const uint64_t value : {purpose, number}) {
-    state += value + 0x9e3779b97f4a7c15;
-    state = (state ^ (state >> 30)) * 0xbf58476d1ce4e5b9;
-    state = (state ^ (state >> 27)) * 0x94d049bb133111eb;
-    state ^= state >> 31;
-  }
-  return state;
-}
 
 class FaultyCommunicator final : public Communicator {
  public:
@@ -68,9 +57,8 @@ class FaultyCommunicator final : public Communicator {
   absl::Status Disturb(CommOp op, Stream& stream) {
     ++number_;
     constexpr uint64_t kFailure = 0;
-    // The upper 53 bits as a fraction in [0, 1).
-    const double fraction = static_cast<double>(Draw(options_.seed, kFailure, number_) >> 11) * 0x1p-53;
-    if (number_ == options_.fail_operation || fraction < options_.fail_probability) {
+    if (number_ == options_.fail_operation ||
+        DrawFraction(options_.seed, kFailure, number_) < options_.fail_probability) {
       return absl::UnavailableError(absl::StrCat("rank ", rank(), ": operation ", number_, " (",
                                                  std::string(Name(op)), ") fails on purpose (seed ",
                                                  options_.seed, ")"));

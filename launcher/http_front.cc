@@ -1,5 +1,8 @@
 #include "launcher/http_front.h"
 
+#include <cerrno>
+#include <cstring>
+#include <fstream>
 #include <utility>
 
 #include <spdlog/spdlog.h>
@@ -37,6 +40,9 @@ void AddHttpFrontOptions(CLI::App& app, HttpFrontOptions* options) {
                 Into(&options->served_model_name, NonEmptyText())),
       AddOption(app, "--max-queue", "N", "requests that wait at most; more are told to come back, 429 (256)",
                 Into(&options->max_queue, WholeNumber(1, kMostRequests))),
+      AddOption(app, "--decision-log", "F",
+                "writes which request runs where and why, as JSON lines that can be replayed",
+                Into(&options->decision_log, NonEmptyText())),
       AddOption(app, "--drain-timeout", "TIME",
                 "at SIGTERM, or under mpirun at SIGUSR1: how long open requests may go on (30s)",
                 Into(&options->drain_timeout_s, Duration())),
@@ -96,6 +102,16 @@ absl::StatusOr<std::unique_ptr<ApiServer>> ListenForHttp(HttpFrontOptions* optio
   spdlog::info("listening on http{}://{}:{}", options->tls_cert.empty() ? "" : "s", options->host,
                server->port());
   return server;
+}
+
+absl::StatusOr<LoggedDispatcher::Sink> OpenDecisionLog(const HttpFrontOptions& options) {
+  if (options.decision_log.empty()) return LoggedDispatcher::Sink();
+  const auto file = std::make_shared<std::ofstream>(options.decision_log);
+  if (!*file) {
+    return absl::FailedPreconditionError(absl::StrCat("--decision-log ", options.decision_log,
+                                                      ": cannot be written: ", std::strerror(errno)));
+  }
+  return [file](std::string_view line) { *file << line << std::endl; };
 }
 
 }  // namespace longspan

@@ -12,6 +12,7 @@
 #include "absl/status/statusor.h"
 #include "comm/clock.h"
 #include "runtime/api/api_server.h"
+#include "runtime/coordinator/decision_log.h"
 
 namespace longspan {
 
@@ -21,6 +22,7 @@ struct HttpFrontOptions {
   std::string api_key_file, tls_cert, tls_key;  // empty: none
   std::string served_model_name;                // empty: the file's
   int64_t max_queue = 256;
+  std::string decision_log;  // empty: none
   double drain_timeout_s = 30;
   bool insecure = false;
 };
@@ -40,5 +42,8 @@ absl::Status CheckHttpFront(const HttpFrontOptions& options);
 // Listens, and says where. `model` is the path of the model that it is going to serve.
 absl::StatusOr<std::unique_ptr<ApiServer>> ListenForHttp(HttpFrontOptions* options, const std::string& model,
                                                          const Clock& clock);
+
+// What writes lines to --decision-log. FailedPrecondition when the file cannot be written.
+absl::StatusOr<LoggedDispatcher::Sink> OpenDecisionLog(const HttpFrontOptions& options);
 
 }  // namespace longspan

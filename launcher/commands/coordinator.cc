@@ -87,6 +87,7 @@ class CoordinatorCommand final : public Command {
     LONGSPAN_ASSIGN_OR_RETURN(const std::unique_ptr<ModelSource> source, ModelSource::Open(model_.model));
     LONGSPAN_ASSIGN_OR_RETURN(const ModelTexts texts, ModelTexts::Open(*source));
     CoordinatorOptions options = CoordinatorOptionsFor(source->config(), model_);
+    LONGSPAN_ASSIGN_OR_RETURN(options.decision_log, OpenDecisionLog(http_));
     options.dispatcher.max_waiting = http_.max_queue;
     options.identity = IdentityOf(*source, texts);
     options.eos_token_ids = texts.eos_token_ids;

@@ -81,6 +81,7 @@ absl::StatusOr<int> ServeProgram::Drive(const ModelSource& source, Group& group,
       ServingGroup::Create(source, *texts_, group, options_.model, options_.serving, clock_));
   CoordinatorOptions coordinator_options = CoordinatorOptionsFor(source.config(), options_.model);
   coordinator_options.eos_token_ids = texts_->eos_token_ids;
+  LONGSPAN_ASSIGN_OR_RETURN(coordinator_options.decision_log, OpenDecisionLog(options_.http));
   coordinator_options.dispatcher.max_waiting = options_.http.max_queue;
   Coordinator coordinator(std::move(coordinator_options), clock_);
   LONGSPAN_ASSIGN_OR_RETURN(group_, coordinator.AddGroup(serving->description(), [&](GroupId) {

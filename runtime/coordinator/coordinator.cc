@@ -131,7 +131,7 @@ class Coordinator::Run final : public ResponseListener {
 Coordinator::Coordinator(CoordinatorOptions options, const Clock& clock)
     : options_(std::move(options)),
       clock_(clock),
-      dispatcher_(options_.dispatcher),
+      dispatcher_(options_.dispatcher, clock, options_.decision_log),
       identity_(options_.identity),
       timer_([this] { RunTimer(); }) {}
 
@@ -147,7 +147,7 @@ Coordinator::~Coordinator() {
 RequestLimits Coordinator::limits() const {
   RequestLimits limits = options_.limits;
   const std::lock_guard lock(mutex_);
-  limits.store_tokens = dispatcher_.LargestContext();
+  limits.store_tokens = dispatcher_->LargestContext();
   return limits;
 }
 
@@ -159,7 +159,7 @@ absl::Status Coordinator::Admits() const {
 absl::Status Coordinator::AdmitsLocked() const {
   if (!failure_.ok()) return failure_;
   if (draining_) return absl::UnavailableError("the server is shutting down");
-  return dispatcher_.Admits();
+  return dispatcher_->Admits();
 }
 
 absl::StatusOr<TicketId> Coordinator::Submit(Request request, std::shared_ptr<ResponseListener> listener) {
@@ -177,7 +177,7 @@ absl::StatusOr<TicketId> Coordinator::Submit(Request request, std::shared_ptr<Re
   {
     const std::lock_guard lock(mutex_);
     LONGSPAN_RETURN_IF_ERROR(AdmitsLocked());
-    LONGSPAN_ASSIGN_OR_RETURN(ticket, dispatcher_.Submit(demand, clock_.Now()));
+    LONGSPAN_ASSIGN_OR_RETURN(ticket, dispatcher_.Submit(demand));
     // Wherever it runs, and however often.
     if (!request.sampling.seed) request.sampling.seed = DeriveSeed(options_.seed, ticket);
     flows_.emplace(ticket, std::make_shared<Flow>(ticket, std::move(request), std::move(listener)));
@@ -263,7 +263,7 @@ void Coordinator::Call(const std::vector<FlowEnd>& ends) {
 }
 
 void Coordinator::Decide(std::vector<FlowEnd>* ends) {
-  for (const Decision& decision : dispatcher_.Decide(clock_.Now())) {
+  for (const Decision& decision : dispatcher_.Decide()) {
     spdlog::debug("request {}: {} group {}, shift {}: {}", decision.ticket, Name(decision.kind),
                   decision.group, decision.shift, decision.reason);
     switch (decision.kind) {
@@ -303,7 +303,7 @@ void Coordinator::OnRunEnd(const Run& run, std::optional<FinishReason> reason, c
     if (goes_on) {
       spdlog::warn("group {} does not go on with request {}, which waits again: {}", run.group(), ticket,
                    reason ? "it has cancelled it" : std::string(error.message()));
-      if (!EndIfDone(ticket, &ends)) dispatcher_.Refused(ticket, clock_.Now());
+      if (!EndIfDone(ticket, &ends)) dispatcher_.Refused(ticket);
     } else {
       dispatcher_.End(ticket, is_own_end ? std::optional(flow.output_tokens()) : std::nullopt);
       ends.push_back([flow = std::move(flows_.extract(ticket).mapped()), reason, error] {
@@ -362,8 +362,14 @@ void Coordinator::SetStatus(GroupId id, GroupStatus status) {
 }
 
 void Coordinator::DrainGroup(GroupId id) {
-  const std::lock_guard lock(mutex_);
-  if (groups_.contains(id)) dispatcher_.DrainGroup(id);
+  std::vector<FlowEnd> ends;
+  {
+    const std::lock_guard lock(mutex_);
+    if (!groups_.contains(id)) return;
+    dispatcher_.DrainGroup(id);
+    Decide(&ends);
+  }
+  Call(ends);
 }
 
 void Coordinator::RemoveGroup(GroupId id, const absl::Status& why) {
@@ -379,7 +385,7 @@ void Coordinator::RemoveGroup(GroupId id, const absl::Status& why) {
       const int64_t computed_tokens = ComputedTokens(ticket);
       places_.erase(ticket);
       if (EndIfDone(ticket, &ends)) return true;
-      if (why.ok()) dispatcher_.Refused(ticket, clock_.Now());  // its going is nobody's fault
+      if (why.ok()) dispatcher_.Refused(ticket);  // its going is nobody's fault
       past_.recomputed_after_loss_total += computed_tokens;
       return false;
     });
@@ -396,7 +402,7 @@ void Coordinator::RemoveGroup(GroupId id, const absl::Status& why) {
       past_.totals += it->second.told->engine;
       past_.comm += it->second.told->comm;
     }
-    dispatcher_.RemoveGroup(id, clock_.Now());
+    dispatcher_.RemoveGroup(id);
     link = std::move(it->second.link);
     groups_.erase(it);
     Decide(&ends);
@@ -452,10 +458,10 @@ ClusterView Coordinator::view() const {
   const std::lock_guard lock(mutex_);
   ClusterView view = past_;
   view.expected_wait_s = expected_wait_s_;
-  view.waiting = dispatcher_.waiting();
-  view.waiting_prompt_tokens = dispatcher_.waiting_prompt_tokens();
+  view.waiting = dispatcher_->waiting();
+  view.waiting_prompt_tokens = dispatcher_->waiting_prompt_tokens();
   for (const auto& [id, group] : groups_) {
-    const GroupState& state = dispatcher_.group(id);
+    const GroupState& state = dispatcher_->group(id);
     GroupView& part = view.groups.emplace_back();
     part.id = id;
     part.description = group.description;
@@ -481,8 +487,8 @@ void Coordinator::RunTimer() {
     if (draining_ && now >= drain_end_) {
       while (!flows_.empty()) CancelLocked(flows_.begin()->first, &ends);
     }
-    if (now >= dispatcher_.next_event()) Decide(&ends);
-    expected_wait_s_ = dispatcher_.ExpectedWait();
+    if (now >= dispatcher_->next_event()) Decide(&ends);
+    expected_wait_s_ = dispatcher_->ExpectedWait();
     lock.unlock();
     Call(ends);
     lock.lock();

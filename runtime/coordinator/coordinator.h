@@ -24,6 +24,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "comm/clock.h"
+#include "runtime/coordinator/decision_log.h"
 #include "runtime/coordinator/dispatcher.h"
 #include "runtime/coordinator/group_link.h"
 #include "runtime/engine/request.h"
@@ -38,6 +39,8 @@ struct CoordinatorOptions {
   // What groups must have; of empty fields, what the first group has.
   GroupIdentity identity;
   std::vector<int32_t> eos_token_ids;  // as the groups know them
+  // Hears of every decision, and of what decided it (decision_log.h); may be empty.
+  LoggedDispatcher::Sink decision_log;
   uint64_t seed = 0;                   // a request that brings no seed is given DeriveSeed(seed, its ticket)
 };
 
@@ -156,7 +159,7 @@ class Coordinator {
   std::atomic<double> expected_wait_s_ = 0;
 
   mutable std::mutex mutex_;  // of the following
-  Dispatcher dispatcher_;
+  LoggedDispatcher dispatcher_;
   std::map<GroupId, Group> groups_;
   std::map<TicketId, std::shared_ptr<Flow>> flows_;
   std::map<TicketId, RunPlace> places_;  // of those that run

@@ -147,7 +147,7 @@ class Dispatcher {
   Clock::Time RoomAt(const Group& group, const Ticket& ticket, int64_t runs, Clock::Time now) const;
   static bool HasRefused(const Group& group, const Ticket& ticket);
   static int64_t Room(Group& group, bool prompt_logits);
-  static int64_t RoomByPreemption(Group& group, const Demand& demand);
+  static int64_t RoomByPreemption(Group& group, int priority, bool prompt_logits);
   static int64_t LowestPriority(Group& group);
 
   const DispatcherOptions options_;

@@ -86,10 +86,10 @@ void Dispatcher::GoThroughQueue(Clock::Time now, std::vector<Decision>* decision
   Walk walk;
   walk.now = now;
   walk.decisions = decisions;
-  const bool is_order_new = queue_.Sort(now);
+  queue_.Sort(now);
   for (const auto& [id, group] : groups_) {
     walk.groups.push_back(group.get());
-    if (is_order_new || touched_.contains(id)) walk.touched.push_back(group.get());
+    if (touched_.contains(id)) walk.touched.push_back(group.get());
   }
   touched_.clear();
   for (Group* group : walk.touched) {
@@ -117,16 +117,22 @@ void Dispatcher::GoThroughQueue(Clock::Time now, std::vector<Decision>* decision
 // In order: the fresh ones, and those that something may have changed for.
 std::vector<Ticket*> Dispatcher::Candidates(const Walk& walk, std::vector<Ticket*> fresh) const {
   int64_t most[2] = {walk.open[0], walk.open[1]};
-  int64_t lowest_priority = std::numeric_limits<int64_t>::max();
   for (Group* group : walk.touched) {
     for (const bool logits : {false, true}) most[logits] = std::max(most[logits], Room(*group, logits));
-    lowest_priority = std::min(lowest_priority, LowestPriority(*group));
   }
   std::vector<Ticket*> changed;
   queue_.ForEachClass([&](int priority, std::span<const TicketQueue::Entry> entries) {
-    const bool preempts = lowest_priority < priority;
+    std::optional<int64_t> most_of_class[2];
     for (const auto& [total_tokens, prompt_logits, ticket] : entries) {
-      if (preempts || total_tokens <= most[prompt_logits]) changed.push_back(ticket);
+      std::optional<int64_t>& fits = most_of_class[prompt_logits];
+      if (!fits) {
+        fits = most[prompt_logits];
+        for (Group* group : walk.touched) {
+          if (LowestPriority(*group) >= priority) continue;
+          fits = std::max(*fits, RoomByPreemption(*group, priority, prompt_logits));
+        }
+      }
+      if (total_tokens <= *fits) changed.push_back(ticket);
     }
   });
   if (fresh.empty()) return changed;
@@ -199,7 +205,9 @@ bool Dispatcher::TryPreempt(Ticket& ticket, Groups groups, Walk& walk) {
   std::vector<Group*> candidates;
   for (Group* group : groups) {
     if (LowestPriority(*group) >= ticket.demand.priority) continue;
-    if (ticket.demand.total_tokens() > RoomByPreemption(*group, ticket.demand)) continue;
+    if (ticket.demand.total_tokens() >
+        RoomByPreemption(*group, ticket.demand.priority, ticket.demand.prompt_logits))
+      continue;
     if (HasRefused(*group, ticket) || !MayUse(ticket, *group, walk.now)) continue;
     candidates.push_back(group);
   }
@@ -312,14 +320,14 @@ int64_t Dispatcher::Room(Group& group, bool prompt_logits) {
   return *room;
 }
 
-int64_t Dispatcher::RoomByPreemption(Group& group, const Demand& demand) {
-  const auto [it, is_new] = group.room_by_preemption.try_emplace({demand.priority, demand.prompt_logits}, 0);
+int64_t Dispatcher::RoomByPreemption(Group& group, int priority, bool prompt_logits) {
+  const auto [it, is_new] = group.room_by_preemption.try_emplace({priority, prompt_logits}, 0);
   if (is_new) {
     std::vector<std::span<const int64_t>> victims;
     for (const auto& [id, ticket] : group.tickets) {
-      if (ticket->aged_priority < demand.priority) victims.emplace_back(ticket->reserved);
+      if (ticket->aged_priority < priority) victims.emplace_back(ticket->reserved);
     }
-    it->second = group.LargestContextNow(demand.prompt_logits, victims);
+    it->second = group.LargestContextNow(prompt_logits, victims);
   }
   return it->second;
 }

@@ -42,7 +42,7 @@ void TicketQueue::Take(const Ticket& ticket) {
   prompt_tokens_ -= ticket.demand.prompt_tokens;
 }
 
-bool TicketQueue::Sort(Clock::Time now) {
+void TicketQueue::Sort(Clock::Time now) {
   struct Key {
     int64_t aged_priority;
     int priority;
@@ -58,17 +58,10 @@ bool TicketQueue::Sort(Clock::Time now) {
   std::stable_sort(keys.begin(), keys.end(),
                    [](const Key& a, const Key& b) { return a.aged_priority > b.aged_priority; });
   order_.clear();
-  bool changed = false;
-  int last_rank = -1;
   for (const Key& key : keys) {
-    if (key.tickets->rank >= 0) {
-      changed = changed || key.tickets->rank < last_rank;
-      last_rank = std::max(last_rank, key.tickets->rank);
-    }
     key.tickets->rank = static_cast<int>(order_.size());
     order_.push_back(key.priority);
   }
-  return changed;
 }
 
 bool TicketQueue::Before(const Ticket& a, const Ticket& b) const {

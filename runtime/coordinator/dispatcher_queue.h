@@ -70,8 +70,8 @@ class TicketQueue {
   int64_t prompt_tokens() const { return prompt_tokens_; }
 
   // Classes of equal priority go by arrival; the class whose first ticket counts most goes first
-  // (AgedPriority), those without a home aside. Says whether a class now goes before one it went behind.
-  bool Sort(Clock::Time now);
+  // (AgedPriority), those without a home aside.
+  void Sort(Clock::Time now);
   // Which goes first, as of Sort; both wait.
   bool Before(const Ticket& a, const Ticket& b) const;
   // function(priority, entries) for each class, in order.

@@ -216,19 +216,25 @@ void SimulatedCluster::Check() const {
   int64_t prompt_tokens = 0;
   for (const auto& [ticket, request] : requests_) prompt_tokens += request.demand.prompt_tokens;
   std::vector<int64_t> reserved;
+  // Assertions that hold would take most of the time.
+  const auto holds = [](bool condition, GroupId group, const char* what) {
+    if (!condition) ADD_FAILURE() << "group " << group << ": " << what;
+  };
   for (const auto& [id, group] : groups_) {
     const GroupState& state = dispatcher_->group(id);
-    EXPECT_EQ(state.running, static_cast<int64_t>(group.runs.size()));
-    EXPECT_LE(state.running, group.description.max_sequences);
-    waiting -= static_cast<int64_t>(group.runs.size());
-    reserved.assign(group.description.geometry.pages_per_rank.size(), 0);
+    const auto running = static_cast<int64_t>(group.runs.size());
+    holds(state.running == running, id, "who runs there");
+    holds(running <= group.description.max_sequences, id, "more run than there are slots");
+    waiting -= running;
+    const std::vector<int64_t>& capacity = group.description.geometry.pages_per_rank;
+    reserved.assign(capacity.size(), 0);
     for (const auto& [ticket, run] : group.runs) {
       prompt_tokens -= requests_.at(ticket).demand.prompt_tokens;
       for (size_t k = 0; k < reserved.size(); ++k) reserved[k] += run.pages[k];
     }
     for (size_t k = 0; k < reserved.size(); ++k) {
-      EXPECT_LE(reserved[k], group.description.geometry.pages_per_rank[k]) << "group " << id << " rank " << k;
-      EXPECT_EQ(reserved[k], state.store.reserved(static_cast<int>(k))) << "group " << id << " rank " << k;
+      holds(reserved[k] <= capacity[k], id, "reserved > capacity");
+      holds(reserved[k] == state.store.reserved(static_cast<int>(k)), id, "what is reserved");
     }
   }
   EXPECT_EQ(dispatcher_->waiting(), waiting);

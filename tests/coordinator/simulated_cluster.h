@@ -17,6 +17,13 @@
 
 namespace longspan {
 
+// Programs with sanitizers are several times as slow: they simulate less.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+inline constexpr bool kSimulateLess = true;
+#else
+inline constexpr bool kSimulateLess = false;
+#endif
+
 class Random {
  public:
   explicit Random(unsigned seed) : generator_(seed) {}

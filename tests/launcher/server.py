@@ -123,9 +123,9 @@ class HttpProcess(Process):
 class Server(HttpProcess):
     """`longspan serve`, ready."""
 
-    def __init__(self, longspan, *arguments, ranks=1, tls=None):
+    def __init__(self, longspan, *arguments, ranks=1, tls=None, kv_bytes="16M", **settings):
         threads = ["--threads", "1"] if ranks > 1 else []
-        super().__init__(longspan, "serve", "--port", "0", "--kv-bytes", "16M", *arguments, *threads, ranks=ranks)
+        super().__init__(longspan, "serve", "--port", "0", "--kv-bytes", kv_bytes, *arguments, *threads, ranks=ranks, **settings)
         self.tls = tls
         self.port = int(self.ready(LISTENS, r"(ready) after")[0])
 
@@ -133,9 +133,9 @@ class Server(HttpProcess):
 class Coordinator(HttpProcess):
     """`longspan coordinator`; groups join it at `grpc_port`."""
 
-    def __init__(self, longspan, *arguments, http=0, grpc=0):
+    def __init__(self, longspan, *arguments, http=0, grpc=0, **settings):
         super().__init__(longspan, "coordinator", "--listen-http", f"127.0.0.1:{http}", "--listen-grpc",
-                         f"127.0.0.1:{grpc}", *arguments)
+                         f"127.0.0.1:{grpc}", *arguments, **settings)
         self.port, self.grpc_port = map(int, self.ready(LISTENS, r"groups join at [^:]+:(\d+)"))
 
     def groups(self):
@@ -148,8 +148,8 @@ class Coordinator(HttpProcess):
 class Worker(Process):
     """A group, `longspan worker`, that joins a coordinator."""
 
-    def __init__(self, longspan, grpc_port, *arguments, **settings):
-        super().__init__(longspan, "worker", "--coordinator", f"127.0.0.1:{grpc_port}", "--kv-bytes", "16M", "--threads",
+    def __init__(self, longspan, grpc_port, *arguments, kv_bytes="16M", **settings):
+        super().__init__(longspan, "worker", "--coordinator", f"127.0.0.1:{grpc_port}", "--kv-bytes", kv_bytes, "--threads",
                          "1", *arguments, **settings)
 
     def processes(self):
