@@ -31,16 +31,13 @@ class GroupAgent::Membership final : public ToGroupHandler, public std::enable_s
  public:
   Membership(GroupLink& engine, const Clock& clock) : engine_(engine), clock_(clock), heard_(clock.Now()) {}
 
+  // First of all.
   void Begin(const GroupAgentOptions& options) {
-    const std::shared_ptr<FromGroupStream> stream =
-        JoinCoordinator(options.coordinator, options.tls, shared_from_this());
-    {
-      const std::lock_guard lock(mutex_);
-      stream_ = stream;
-    }
+    const std::lock_guard lock(mutex_);
+    stream_ = JoinCoordinator(options.coordinator, options.tls, shared_from_this());
     control::FromGroup message;
     *message.mutable_register_() = ToMessage(options.description);
-    stream->Send(std::move(message));
+    stream_->Send(std::move(message));
   }
 
   void OnMessage(control::ToGroup message) override {
@@ -82,13 +79,15 @@ class GroupAgent::Membership final : public ToGroupHandler, public std::enable_s
     std::set<RunId> runs;
     {
       const std::lock_guard lock(mutex_);
-      closed_ = true;
-      why_ = why;
       runs.swap(runs_);
-      changed_.notify_all();
     }
     // Nobody waits for them any more.
     for (const RunId run : runs) engine_.Cancel(run);
+    // From here on the engine may be gone.
+    const std::lock_guard lock(mutex_);
+    closed_ = true;
+    why_ = why;
+    changed_.notify_all();
   }
 
   // Tells how the group fares until the stream is closed, and returns why.
@@ -113,12 +112,8 @@ class GroupAgent::Membership final : public ToGroupHandler, public std::enable_s
   }
 
   void Send(control::FromGroup message) {
-    std::shared_ptr<FromGroupStream> stream;
-    {
-      const std::lock_guard lock(mutex_);
-      stream = stream_;
-    }
-    if (stream != nullptr) stream->Send(std::move(message));
+    const std::lock_guard lock(mutex_);
+    stream_->Send(std::move(message));
   }
   void Break() {
     const std::lock_guard lock(mutex_);
@@ -126,7 +121,7 @@ class GroupAgent::Membership final : public ToGroupHandler, public std::enable_s
   }
   void Leave(const absl::Status& why) {
     std::unique_lock lock(mutex_);
-    if (stream_ == nullptr || closed_) return;
+    if (closed_) return;
     if (why.ok()) {
       control::FromGroup message;
       message.mutable_leave();
@@ -241,10 +236,9 @@ void GroupAgent::Run() {
   std::unique_lock lock(mutex_);
   while (!leaving_) {
     const auto membership = membership_ = std::make_shared<Membership>(engine_, clock_);
-    const bool draining = draining_;
-    lock.unlock();
     membership->Begin(options_);
-    if (draining) TellDrain(*membership);
+    if (draining_) TellDrain(*membership);
+    lock.unlock();
     const absl::Status why = membership->Stay(status_);
     lock.lock();
     membership_.reset();
