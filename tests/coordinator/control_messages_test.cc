@@ -27,6 +27,7 @@ GroupDescription Description() {
   group.tp = 2;
   group.hosts = {"a", "b", "c", "d"};
   group.page_bytes = {1, 2, 3, uint64_t{1} << 40};
+  group.transport_addresses = {"1", "2", std::string("\0\xff", 2), ""};
   group.geometry = {.block_size = 64,
                     .kvp = 2,
                     .groups = {{.window = 512, .pages_per_block = 5}, {.window = 0, .pages_per_block = 1}},
@@ -52,6 +53,7 @@ TEST(ControlMessagesTest, ADescriptionArrivesAsItWas) {
     EXPECT_EQ(arrived->tp, group.tp);
     EXPECT_EQ(arrived->hosts, group.hosts);
     EXPECT_EQ(arrived->page_bytes, group.page_bytes);
+    EXPECT_EQ(arrived->transport_addresses, group.transport_addresses);
     EXPECT_EQ(arrived->geometry.block_size, 64);
     EXPECT_EQ(arrived->geometry.kvp, 2);
     ASSERT_EQ(arrived->geometry.groups.size(), 2u);
@@ -84,6 +86,7 @@ TEST(ControlMessagesTest, ARegistrationThatNoGroupCanSendIsRefusedByName) {
       {"number of hosts of 3", [](Register& m) { m.mutable_hosts()->RemoveLast(); }},
       {"number of hosts of 4", [](Register& m) { m.set_tp(2147483647); }},
       {"number of page sizes of 5", [](Register& m) { m.add_page_bytes(1); }},
+      {"number of transport addresses of 5", [](Register& m) { m.add_transport_addresses("5"); }},
       {"block of 0 tokens", [](Register& m) { m.set_block_size(0); }},
       {"no layer groups", [](Register& m) { m.clear_layer_groups(); }},
       {"window of -1", [](Register& m) { m.mutable_layer_groups(0)->set_window(-1); }},

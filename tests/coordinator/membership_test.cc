@@ -37,6 +37,7 @@ GroupDescription Description(const std::string& name = "alpha") {
       .protocol = kControlProtocol, .model = "gemma", .tokenizer = "spm", .numerics = "64 bf16"};
   group.hosts = {"here"};
   group.page_bytes = {64};
+  group.transport_addresses = {"at home"};
   group.geometry = {.block_size = 1, .kvp = 1, .groups = {{}}, .pages_per_rank = {100}};
   group.max_sequences = 4;
   group.max_context = 100;
@@ -121,6 +122,7 @@ class FakeEngine final : public GroupLink {
     const std::lock_guard lock(mutex_);
     runs_.push_back({run, std::make_shared<const Request>(std::move(request)), std::move(listener)});
   }
+  void Continue(RunId, int32_t) override { ADD_FAILURE() << "nothing is handed off here"; }
   void Cancel(RunId run) override {
     const std::lock_guard lock(mutex_);
     for (Run& known : runs_) known.cancelled |= known.id == run;
