@@ -66,7 +66,6 @@ class Coordinator::Flow {
     const std::lock_guard lock(mutex_);
     run_ = other_ = nullptr;
     timeline_->EndAll();
-    timeline_->Begin("queued", 0);
   }
   // From here on it listens to `run`, and minds how `other` ends.
   void ListenTo(const Run* run, const Run* other) {
@@ -127,7 +126,6 @@ class Coordinator::Flow {
     if (run != run_ && run != other_) return false;
     run_ = other_ = nullptr;
     timeline_->EndAll();
-    timeline_->Begin("queued", 0);
     return true;
   }
   void Finish(FinishReason reason) {
@@ -438,6 +436,7 @@ void Coordinator::Decide(std::vector<FlowEnd>* ends) {
         ++past_.preemptions_total;
         past_.recomputed_after_preemption_total += ComputedTokens(decision.ticket);
         HaltRun(decision.ticket);
+        flows_.at(decision.ticket)->timeline().Begin("queued", 0);
         break;
       case Decision::Kind::kExpire:
         ends->push_back([flow = TakeFlow(decision.ticket)] { flow->Finish(FinishReason::kDeadline); });
@@ -467,7 +466,10 @@ void Coordinator::OnRunEnd(const Run& run, std::optional<FinishReason> reason, c
     if (goes_on) {
       spdlog::warn("group {} does not go on with request {}, which waits again: {}", run.group(), ticket,
                    reason ? "it has cancelled it" : std::string(error.message()));
-      if (!EndIfDone(ticket, &ends)) dispatcher_.Refused(ticket);
+      if (!EndIfDone(ticket, &ends)) {
+        flow.timeline().Begin("queued", 0);
+        dispatcher_.Refused(ticket);
+      }
     } else {
       dispatcher_.End(ticket, is_own_end ? std::optional(flow.output_tokens()) : std::nullopt);
       ends.push_back([flow = std::move(flows_.extract(ticket).mapped()), reason, error] {
@@ -554,6 +556,7 @@ void Coordinator::RemoveGroup(GroupId id, const absl::Status& why) {
       places_.erase(ticket);
       if (EndIfDone(ticket, &ends)) return true;
       if (why.ok()) dispatcher_.Refused(ticket);  // its going is nobody's fault
+      flows_.at(ticket)->timeline().Begin("queued", 0);
       past_.recomputed_after_loss_total += computed_tokens;
       return false;
     });

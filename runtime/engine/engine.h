@@ -60,8 +60,8 @@ class Engine {
 
   // Checks and queues a request. InvalidArgument names what is wrong (empty prompt, token out of the
   // vocabulary, sampling value out of range, prompt that cannot ever fit: its length, the limit, and the
-  // largest output that would fit); ResourceExhausted when the queue is full, and then ExpectedWait says
-  // when to try again; the fault once a step has failed. `listener` must outlive the request.
+  // largest output that would fit); ResourceExhausted when the queue is full; the fault once a step has
+  // failed. `listener` must outlive the request.
   absl::StatusOr<RequestId> Submit(Request request, RequestListener* listener);
 
   // Ends a request, frees all it held; OnFinish is called before this returns. Unknown or finished ids are
@@ -87,9 +87,6 @@ class Engine {
 
   // Cheap enough for some calls a second: its maps look at every page.
   EngineSnapshot Snapshot() const;
-  // Seconds until the queue has room for a prompt of so many tokens, if no other comes: from what the running
-  // requests and those before it still have to do, and the measured times. 0 when it has room.
-  double ExpectedWait(int64_t prompt_tokens) const;
 
  private:
   struct State;

@@ -210,7 +210,6 @@ void EngineLoop::Publish() {
   const bool changed = engine_.steps() != published_steps_ || (idle && published_steps_ >= 0);
   if (!changed || (!idle && now - published_ < kPublishEvery)) return;
   auto snapshot = std::make_shared<const EngineSnapshot>(engine_.Snapshot());
-  expected_wait_s_ = engine_.ExpectedWait(0);
   published_ = now;
   published_steps_ = idle ? -1 : engine_.steps();
   const std::lock_guard lock(mutex_);

@@ -50,8 +50,6 @@ class EngineLoop {
 
   // Any thread: as it was at most 100 ms before the latest step ended. Never null.
   std::shared_ptr<const EngineSnapshot> snapshot() const;
-  // Any thread: seconds until a request that comes now can expect to start, as of the snapshot.
-  double expected_wait_s() const { return expected_wait_s_; }
   int64_t open() const { return open_; }
 
   // The engine's thread: steps while there is work, and returns when drained. An error means that the group
@@ -79,7 +77,6 @@ class EngineLoop {
   const int64_t max_open_;
   const Clock& clock_;
   std::atomic<int64_t> open_ = 0;
-  std::atomic<double> expected_wait_s_ = 0;
 
   mutable std::mutex mutex_;
   std::condition_variable changed_;

@@ -13,8 +13,6 @@ namespace {
 // Of the queue that are looked at in one step: bounds what a long queue costs each step.
 constexpr size_t kLookahead = 64;
 
-constexpr double kShareMemory = 0.95;
-
 }  // namespace
 
 absl::StatusOr<RequestId> Engine::Submit(Request request, RequestListener* listener) {
@@ -223,11 +221,6 @@ void Engine::State::Finish(Sequence& sequence, FinishReason reason) {
   LONGSPAN_CHECK(!sequence.finished);
   sequence.finished = true;
   Release(sequence);
-  if ((reason == FinishReason::kStop || reason == FinishReason::kLength) && sequence.max_tokens > 0) {
-    const double share =
-        static_cast<double>(sequence.output_tokens()) / static_cast<double>(sequence.max_tokens);
-    output_share = kShareMemory * output_share + (1 - kShareMemory) * share;
-  }
   sequence.listener->OnFinish(reason);
 }
 

@@ -79,38 +79,4 @@ EngineSnapshot Engine::Snapshot() const {
   return snapshot;
 }
 
-RemainingWork Engine::State::RemainingWorkOf(const Sequence& sequence) const {
-  RemainingWork work;
-  const bool runs = sequence.slot >= 0;
-  const int64_t prefill = runs ? sequence.prefill_tokens : static_cast<int64_t>(sequence.tokens.size());
-  work.prefill_tokens = std::max<int64_t>(0, prefill - sequence.computed_tokens);
-  work.output_tokens = std::max(0.0, output_share * static_cast<double>(sequence.max_tokens) -
-                                         static_cast<double>(sequence.output_tokens()));
-  const std::vector<int64_t> pages =
-      runs ? sequence.blocks.reserved() : KvDemand(blocks->geometry(), sequence.kv_need(), /*shift=*/0);
-  work.pages = *std::max_element(pages.begin(), pages.end());
-  return work;
-}
-
-double Engine::ExpectedWait(int64_t prompt_tokens) const {
-  const State& state = *state_;
-  const EngineOptions& options = state.options;
-  int64_t requests = static_cast<int64_t>(state.waiting.size());
-  int64_t tokens = state.waiting.prompt_tokens();
-  std::vector<RemainingWork> waiting;  // that must start before there is room
-  for (const Sequence* sequence : state.waiting.Order(state.clock.Now(), state.waiting.size())) {
-    if (requests < options.max_waiting && tokens <= options.max_waiting_tokens - prompt_tokens) break;
-    waiting.push_back(state.RemainingWorkOf(*sequence));
-    --requests;
-    tokens -= sequence->prompt_tokens;
-  }
-  const ServiceRates rates = {state.prefill_rate.per_second(), state.decode_rate.seconds_each()};
-  if (waiting.empty() || rates.prefill_tokens_per_s <= 0 || rates.decode_step_s <= 0) return 0;
-  std::vector<RemainingWork> running;
-  for (const auto& sequence : state.running) running.push_back(state.RemainingWorkOf(*sequence));
-  return ExpectedStart(
-      running, waiting,
-      {static_cast<int64_t>(state.free_slots.size()), state.blocks->reservations().headroom()}, rates);
-}
-
 }  // namespace longspan

@@ -8,7 +8,6 @@
 #include <vector>
 
 #include "runtime/engine/engine.h"
-#include "runtime/engine/expected_wait.h"
 #include "runtime/engine/prefill_pacer.h"
 #include "runtime/engine/request_check.h"
 #include "runtime/engine/sampler.h"
@@ -75,9 +74,6 @@ struct Engine::State {
   void EraseFinished();
   void Measure(double seconds);
 
-  // engine_report.cc
-  RemainingWork RemainingWorkOf(const Sequence& sequence) const;
-
   const EngineOptions options;
   const Clock& clock;
   Executor* const executor;
@@ -114,7 +110,6 @@ struct Engine::State {
   TokenPace token_pace;     // of the step's tokens
   RecentRate prefill_rate;  // tokens over the time of steps with prompts
   RecentRate decode_rate;   // steps with decodes over their time
-  double output_share = 1;  // of its max_tokens that a request comes to, of late
   EngineTotals totals;
 
   RequestId next_id = 1;

@@ -50,12 +50,4 @@ double Forecast::Start(const RemainingWork& work) {
 
 double Forecast::RoomFor(int64_t pages) const { return FirstRoom(pages).at_s; }
 
-double ExpectedStart(std::span<const RemainingWork> running, std::span<const RemainingWork> waiting,
-                     FreeCapacity free, const ServiceRates& rates) {
-  Forecast forecast(running, free, rates);
-  double last_s = 0;
-  for (const RemainingWork& work : waiting) last_s = forecast.Start(work);
-  return last_s;
-}
-
 }  // namespace longspan

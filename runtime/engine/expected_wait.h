@@ -54,8 +54,4 @@ class Forecast {
   std::vector<End> ends_;     // the earliest at the back
 };
 
-// Seconds until the last of `waiting`, which start in this order, has started beside `running`.
-double ExpectedStart(std::span<const RemainingWork> running, std::span<const RemainingWork> waiting,
-                     FreeCapacity free, const ServiceRates& rates);
-
 }  // namespace longspan

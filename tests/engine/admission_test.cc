@@ -29,8 +29,7 @@ TEST(AdmissionTest, VictimsAreTheLeastThatMakeRoom) {
   Reservations store = TwoRanks(5);
   std::vector<std::vector<int64_t>> pages;
   for (const int64_t total : {8, 16, 16}) pages.push_back(store.Reserve({total, 4}, 0));  // 1, 2, 2 a rank
-  const std::vector<VictimView> running = {
-      {0, 5, pages[0]}, {0, 9, pages[1]}, {1, 1, pages[2]}};
+  const std::vector<VictimView> running = {{0, 5, pages[0]}, {0, 9, pages[1]}, {1, 1, pages[2]}};
   EXPECT_EQ(Admit({16, 4}, store, 1), std::nullopt);
   // The first in line would not do, and need not go when the next one does.
   EXPECT_EQ(ChooseVictims(1, {16, 4}, store, 1, running), (std::vector<size_t>{1}));
@@ -96,7 +95,16 @@ TEST_F(WaitingQueueTest, WhoWaitsLongComesFirstInTheEnd) {
   EXPECT_EQ(Order(begin + 3 * kAgeingInterval), (std::vector<RequestId>{1, 3}));
 }
 
-TEST(ExpectedStartTest, FollowsWhatEndsWhen) {
+// When the last of `waiting` starts.
+double ExpectedStart(std::span<const RemainingWork> running, std::span<const RemainingWork> waiting,
+                     FreeCapacity free, const ServiceRates& rates) {
+  Forecast forecast(running, free, rates);
+  double last_s = 0;
+  for (const RemainingWork& work : waiting) last_s = forecast.Start(work);
+  return last_s;
+}
+
+TEST(ForecastTest, FollowsWhatEndsWhen) {
   const ServiceRates rates = {.prefill_tokens_per_s = 100, .decode_step_s = 0.1};
   const std::vector<RemainingWork> running = {{.output_tokens = 50, .pages = 4},   // ends at 5 s
                                               {.output_tokens = 20, .pages = 4}};  // at 2 s
