@@ -91,13 +91,13 @@ class CoordinatorCommand final : public Command {
     options.dispatcher.max_waiting = http_.max_queue;
     options.identity = IdentityOf(*source, texts);
     options.eos_token_ids = texts.eos_token_ids;
+    GroupServerOptions groups;
+    LONGSPAN_ASSIGN_OR_RETURN(groups.tls, ReadControlTls(control_files_));
     Coordinator coordinator(std::move(options), clock);
     LONGSPAN_ASSIGN_OR_RETURN(std::unique_ptr<ApiServer> server, ListenForHttp(&http_, model_.model, clock));
 
     LogControlErrors();
-    GroupServerOptions groups;
     groups.address = absl::StrCat(grpc_host_, ":", grpc_port_);
-    LONGSPAN_ASSIGN_OR_RETURN(groups.tls, ReadControlTls(control_files_));
     groups.heartbeat_timeout = FromSeconds(heartbeat_timeout_s_);
     groups.stall_timeout = FromSeconds(stall_timeout_s_);
     LONGSPAN_ASSIGN_OR_RETURN(std::unique_ptr<GroupServer> group_server,

@@ -297,6 +297,7 @@ TEST_F(MembershipTest, AGroupThatHasWorkAndMakesNoStepIsLost) {
   coordinators_time_.Advance(milliseconds(2));  // it has no work
   const auto listener = Submit(Prompt({1}, 50));
   engine_.At(0);
+  ASSERT_TRUE(Eventually([&] { return coordinator_->view().groups[0].told != nullptr; }));
   EXPECT_EQ(coordinator_->view().groups_lost_total, 0);
   coordinators_time_.Advance(milliseconds(2));
   ASSERT_TRUE(WaitForLosses(1));
