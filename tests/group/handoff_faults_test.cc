@@ -1,5 +1,6 @@
 // KV that moves between groups while messages are damaged, lost, late, doubled and made up, requests are
 // cancelled, and groups die: no wrong token, no hang, and no page that is lost.
+#include <algorithm>
 #include <atomic>
 #include <deque>
 #include <random>
@@ -151,8 +152,12 @@ TEST(HandoffFaultsTest, Cancel) {
   const auto network = CreateInProcessNetwork();
   const FaultyTransportOptions late = {
       .drop = 0.02, .duplicate = 0.1, .delay = 0.3, .reorder = 0.3, .max_delay = kLate};
-  RunningGroup source(GroupOptionsOf({1, 2}, Transports(network, late, /*stale=*/0.1)));
-  RunningGroup destination(GroupOptionsOf({2, 1}, Transports(network, late, /*stale=*/0.1)));
+  RunningGroupOptions options = GroupOptionsOf({1, 2}, Transports(network, late, /*stale=*/0.1));
+  options.kv_bytes =
+      uint64_t{384} << 10;  // those of higher priority find no room, and may take none of these
+  RunningGroup source(options);
+  options.grid = {2, 1};
+  RunningGroup destination(options);
   std::mt19937_64 random(7);
   std::array<int, kStages> ended_early{};
   for (int round = 0; round < 25; ++round) {
@@ -177,8 +182,14 @@ TEST(HandoffFaultsTest, Cancel) {
       }
       runs.push_back(std::move(run));
     }
-    // In another order than they came in, so that some are cancelled on one side for long.
+    const auto has_ended = [](const Run& run) {
+      return run.alone != nullptr ? run.alone->ended() : run.handoff->HasEnded();
+    };
+    // In another order than they came in; all of them, as they wait for the pages of each other.
     std::shuffle(runs.begin(), runs.end(), random);
+    while (std::count_if(runs.begin(), runs.end(), has_ended) < std::ssize(runs)) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
     for (Run& run : runs) {
       const std::vector<int32_t>& expected = all.expected[run.which];
       if (run.alone != nullptr) {
@@ -202,6 +213,14 @@ TEST(HandoffFaultsTest, Cancel) {
   destination.ExpectAllFree();
   for (int stage = 1; stage < kStages; ++stage)
     EXPECT_GT(ended_early[static_cast<size_t>(stage)], 0) << stage;
+}
+
+TEST(HandoffFaultsTest, DeadlineOfKvThatNeverComes) {
+  const auto network = CreateInProcessNetwork();
+  RunningGroup group(GroupOptionsOf({1, 2}, Transports(network, {}, /*stale=*/0)));
+  const auto heard = StartUnanswered(group, TheCases().cases[1], std::chrono::milliseconds(20));
+  EXPECT_EQ(heard->WaitForEnd(), FinishReason::kDeadline);
+  group.ExpectAllFree();
 }
 
 // What the source has told a token of ends well in any case; the rest is cancelled by who sees the death.
