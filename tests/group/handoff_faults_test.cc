@@ -1,8 +1,8 @@
 // KV that moves between groups while messages are damaged, lost, late, doubled and made up, requests are
 // cancelled, and groups die: no wrong token, no hang, and no page that is lost.
 #include <algorithm>
+#include <array>
 #include <atomic>
-#include <deque>
 #include <random>
 
 #include "comm/faulty_transport.h"
@@ -77,7 +77,9 @@ struct Faults {
   bool is_hopeless = false;  // nothing arrives
 };
 
-std::vector<Faults> AllFaults() {
+constexpr int kKindsOfFaults = 8;
+
+std::array<Faults, kKindsOfFaults> AllFaults() {
   const FaultyTransportOptions damage = {.flip = 0.1, .truncate = 0.05};
   const FaultyTransportOptions disorder = {
       .duplicate = 0.3, .delay = 0.2, .reorder = 0.3, .max_delay = kLate};
@@ -90,61 +92,69 @@ std::vector<Faults> AllFaults() {
                                       .delay = 0.1,
                                       .reorder = 0.1,
                                       .max_delay = kLate};
-  return {{"damage", {1, 2}, {2, 1}, damage, damage},
-          {"disorder", {2, 1}, {1, 2}, disorder, disorder},
-          {"loss", {1, 1}, {1, 2}, loss, loss},
-          {"stale", {1, 2}, {1, 1}, {}, {}, /*stale=*/0.5},
-          {"everything", {2, 1}, {2, 1}, all, all, /*stale=*/0.2},
-          {"most is lost", {1, 1}, {1, 1}, {.drop = 0.9}, {.drop = 0.5}},
-          {"all is damaged", {1, 1}, {1, 2}, {.flip = 1}, {}, /*stale=*/0, /*is_hopeless=*/true},
-          {"all is lost", {1, 2}, {1, 1}, {.drop = 1}, {}, /*stale=*/0, /*is_hopeless=*/true}};
+  return {{{"damage", {1, 2}, {2, 1}, damage, damage},
+           {"disorder", {2, 1}, {1, 2}, disorder, disorder},
+           {"loss", {1, 1}, {1, 2}, loss, loss},
+           {"stale", {1, 2}, {1, 1}, {}, {}, /*stale=*/0.5},
+           {"everything", {2, 1}, {2, 1}, all, all, /*stale=*/0.2},
+           {"most is lost", {1, 1}, {1, 1}, {.drop = 0.9}, {.drop = 0.5}},
+           {"all is damaged", {1, 1}, {1, 2}, {.flip = 1}, {}, /*stale=*/0, /*is_hopeless=*/true},
+           {"all is lost", {1, 2}, {1, 1}, {.drop = 1}, {}, /*stale=*/0, /*is_hopeless=*/true}}};
 }
 
-constexpr int kRunsOfFaults = 125;  // of each of 8
+// Of each of 8 kinds.
+#ifdef __SANITIZE_THREAD__
+constexpr int kRunsOfFaults = 12;  // a hundred times as slow
+#else
+constexpr int kRunsOfFaults = 125;
+#endif
 
-TEST(HandoffFaultsTest, TokensAreThoseOfOneProcess) {
+class TransportFaultsTest : public ::testing::TestWithParam<int> {};
+
+TEST_P(TransportFaultsTest, TokensAreThoseOfOneProcess) {
   const Cases& all = TheCases();
-  uint64_t seed = 0;
-  for (const Faults& faults : AllFaults()) {
-    SCOPED_TRACE(faults.name);
-    const auto network = CreateInProcessNetwork();
-    FaultyTransportOptions at_source = faults.at_source, at_destination = faults.at_destination;
-    at_source.seed = ++seed;
-    at_destination.seed = ++seed;
-    RunningGroup source(GroupOptionsOf(faults.source, Transports(network, at_source, faults.stale)));
-    RunningGroup destination(
-        GroupOptionsOf(faults.destination, Transports(network, at_destination, faults.stale)));
-    std::vector<std::unique_ptr<Handoff>> handoffs;
-    for (size_t i = 0; i < kRunsOfFaults; ++i) {
-      const size_t which = (i + seed) % all.cases.size();
-      handoffs.push_back(std::make_unique<Handoff>(source, destination, all.cases[which], all.expected[which],
-                                                   Handoff::Cancellation{}));
-    }
-    int64_t given_up = 0, refused = 0, useful = 0, moved = 0;
-    for (size_t i = 0; i < handoffs.size(); ++i) {
-      SCOPED_TRACE(::testing::Message() << "run " << i);
-      const HandoffResult result = handoffs[i]->Wait();
-      EXPECT_EQ(result.end, FinishReason::kLength);
-      EXPECT_EQ(result.tokens, all.expected[(i + seed) % all.cases.size()]);
-      ASSERT_TRUE(result.arrival.has_value());
-      given_up += result.arrival->complete ? 0 : 1;
-      refused += result.arrival->refused_pieces;
-      useful += result.arrival->complete ? result.arrival->useful_bytes : 0;
-      moved += result.arrival->moved_bytes;
-    }
-    source.ExpectAllFree();
-    destination.ExpectAllFree();
-    const EngineSnapshot snapshot = destination.snapshot();
-    EXPECT_EQ(snapshot.handoffs_total, kRunsOfFaults - given_up);
-    EXPECT_EQ(snapshot.handoffs_given_up_total, given_up);
-    EXPECT_GE(moved, useful);
-    if (faults.is_hopeless) {
-      EXPECT_EQ(given_up, kRunsOfFaults);
-    }
-    const bool refuses = faults.at_source.flip > 0 || faults.at_source.duplicate > 0 || faults.stale > 0;
-    EXPECT_EQ(refused > 0, refuses) << refused;
+  const Faults faults = AllFaults()[static_cast<size_t>(GetParam())];
+  SCOPED_TRACE(faults.name);
+  const auto seed = static_cast<uint64_t>(GetParam()) * 2;
+  const auto network = CreateInProcessNetwork();
+  FaultyTransportOptions at_source = faults.at_source, at_destination = faults.at_destination;
+  at_source.seed = seed + 1;
+  at_destination.seed = seed + 2;
+  RunningGroup source(GroupOptionsOf(faults.source, Transports(network, at_source, faults.stale)));
+  RunningGroup destination(
+      GroupOptionsOf(faults.destination, Transports(network, at_destination, faults.stale)));
+  std::vector<std::unique_ptr<Handoff>> handoffs;
+  for (size_t i = 0; i < kRunsOfFaults; ++i) {
+    const size_t which = (i + seed) % all.cases.size();
+    handoffs.push_back(std::make_unique<Handoff>(source, destination, all.cases[which], all.expected[which],
+                                                 Handoff::Cancellation{}));
   }
+  int64_t given_up = 0, refused = 0, useful = 0, moved = 0;
+  for (size_t i = 0; i < handoffs.size(); ++i) {
+    SCOPED_TRACE(::testing::Message() << "run " << i);
+    const HandoffResult result = handoffs[i]->Wait();
+    EXPECT_EQ(result.end, FinishReason::kLength);
+    EXPECT_EQ(result.tokens, all.expected[(i + seed) % all.cases.size()]);
+    ASSERT_TRUE(result.arrival.has_value());
+    given_up += result.arrival->complete ? 0 : 1;
+    refused += result.arrival->refused_pieces;
+    useful += result.arrival->complete ? result.arrival->useful_bytes : 0;
+    moved += result.arrival->moved_bytes;
+  }
+  source.ExpectAllFree();
+  destination.ExpectAllFree();
+  const EngineSnapshot snapshot = destination.snapshot();
+  EXPECT_EQ(snapshot.handoffs_total, kRunsOfFaults - given_up);
+  EXPECT_EQ(snapshot.handoffs_given_up_total, given_up);
+  EXPECT_GE(moved, useful);
+  if (faults.is_hopeless) {
+    EXPECT_EQ(given_up, kRunsOfFaults);
+  }
+  const bool refuses = faults.at_source.flip > 0 || faults.at_source.duplicate > 0 || faults.stale > 0;
+  EXPECT_EQ(refused > 0, refuses) << refused;
 }
+
+INSTANTIATE_TEST_SUITE_P(Faults, TransportFaultsTest, ::testing::Range(0, kKindsOfFaults));
 
 // On either side, at any stage, while others go on on the same pages, and messages come late.
 TEST(HandoffFaultsTest, Cancel) {
