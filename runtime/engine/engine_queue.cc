@@ -88,7 +88,9 @@ absl::Status Engine::State::CheckShift(const Request& request, int64_t max_token
 void Engine::Cancel(RequestId id) { state_->End(id, FinishReason::kCancelled); }
 
 bool Engine::HasWork() const {
-  return !state_->waiting.empty() || !state_->kv_orders.empty() || state_->IsActive();
+  // One that waits for its KV has a deadline all the same.
+  return !state_->waiting.empty() || !state_->kv_orders.empty() || state_->IsActive() ||
+         state_->clock.Now() >= state_->next_deadline;
 }
 
 void Engine::State::End(RequestId id, FinishReason reason) {

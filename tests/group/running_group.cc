@@ -174,6 +174,7 @@ void Heard::OnFinish(FinishReason reason) {
 }
 
 void Heard::OnError(const absl::Status& error) {
+  if (absl::IsUnavailable(error)) return OnFinish(FinishReason::kCancelled);  // the group is dying
   ADD_FAILURE() << error;
   OnFinish(FinishReason::kError);
 }
@@ -224,7 +225,18 @@ std::vector<std::vector<int32_t>> Alone(const std::string& model, std::span<cons
 std::shared_ptr<Heard> StartAlone(RunningGroup& group, const HandoffCase& handoff) {
   auto heard = std::make_shared<Heard>();
   Request request = MakeRequest(handoff);
-  request.shift = handoff.source_shift % group.grid().kvp;
+  request.priority = kHighestPriority;
+  group.door()->Start(NextRun(), std::move(request), heard);
+  return heard;
+}
+
+std::shared_ptr<Heard> StartUnanswered(RunningGroup& group, const HandoffCase& handoff,
+                                       Clock::Duration timeout) {
+  auto heard = std::make_shared<Heard>();
+  Request request = MakeRequest(handoff);
+  request.shift = 0;
+  request.receives_from = KvPeer{{}, group.grid(), 0, group.addresses()};
+  request.deadline = SteadyClock().Now() + timeout;
   group.door()->Start(NextRun(), std::move(request), heard);
   return heard;
 }
@@ -324,14 +336,19 @@ void Handoff::Cancel() {
 
 bool Handoff::continued() const { return !state_->heard_there->tokens().empty(); }
 
+bool Handoff::HasEnded() {
+  State& s = *state_;
+  if (s.is_cancelled) s.destination->Cancel(s.here);
+  if (!s.heard_here->ended()) return false;
+  s.source->Cancel(s.there);
+  return !s.is_started_there || s.heard_there->ended();
+}
+
 HandoffResult Handoff::Wait() {
   State& s = *state_;
-  while (!s.is_cancelled && !s.heard_here->ended()) std::this_thread::sleep_for(std::chrono::milliseconds(1));
-  if (s.is_cancelled) s.destination->Cancel(s.here);
+  while (!HasEnded()) std::this_thread::sleep_for(std::chrono::milliseconds(1));
   HandoffResult result;
   result.end = s.heard_here->WaitForEnd();
-  s.source->Cancel(s.there);
-  if (s.is_started_there) s.heard_there->WaitForEnd();
   result.tokens = generated_;
   for (Heard* heard : {s.heard_there.get(), s.heard_here.get()}) {
     const std::vector<int32_t> tokens = heard->tokens();

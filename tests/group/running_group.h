@@ -110,8 +110,11 @@ struct HandoffCase {
 
 // What each of them generates on one rank; `generated` is looked at by Handoff alone.
 std::vector<std::vector<int32_t>> Alone(const std::string& model, std::span<const HandoffCase> cases);
-// The same request on this group, without another.
+// The same request on this group, without another, and before all others.
 std::shared_ptr<Heard> StartAlone(RunningGroup& group, const HandoffCase& handoff);
+// The same, to receive KV that nobody sends.
+std::shared_ptr<Heard> StartUnanswered(RunningGroup& group, const HandoffCase& handoff,
+                                       Clock::Duration timeout);
 // Of its KV that moves.
 int64_t PlannedBytes(const std::string& model, const HandoffCase& handoff);
 
@@ -140,7 +143,8 @@ class Handoff {
   void Cancel();
   // The destination can end without the source.
   bool continued() const;
-  // For the end on both sides.
+  // On both sides. Cancels the other side of what was cancelled on one.
+  bool HasEnded();
   HandoffResult Wait();
 
  private:
