@@ -68,11 +68,12 @@ class HttpProcess(Process):
 
     port = 0
     tls = None
+    timeout_s = 30  # for an answer
 
     def connect(self):
         if self.tls:
-            return http.client.HTTPSConnection("localhost", self.port, timeout=30, context=self.tls)
-        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+            return http.client.HTTPSConnection("localhost", self.port, timeout=self.timeout_s, context=self.tls)
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=self.timeout_s)
 
     def ask(self, method, path, body=None, headers=None):
         """Status, headers in lower case, and the body, parsed where it is JSON."""
@@ -141,8 +142,8 @@ class Coordinator(HttpProcess):
     def groups(self):
         return self.ask("GET", "/v1/cluster")[2]["groups"]
 
-    def wait_for_groups(self, number):
-        self.wait_for(lambda: len(self.groups()) == number, f"{number} groups")
+    def wait_for_groups(self, number, seconds=20):
+        self.wait_for(lambda: len(self.groups()) == number, f"{number} groups", seconds)
 
 
 class Worker(Process):
