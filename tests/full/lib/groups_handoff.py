@@ -4,6 +4,7 @@
 or a JSON schema: groups that compute prompts and groups that take over their KV answer as one process does. Every byte of KV
 is sent once, and nothing is held at the end. Exit status 1 when not so.
 """
+import http.client
 import os
 import random
 import sys
@@ -39,8 +40,11 @@ def together(server, asked):
     answers = [None] * len(asked)
 
     def run(i):
-        status, _, body = server.ask("POST", "/v1/completions", asked[i])
-        answers[i] = body["choices"] if status == 200 else body
+        try:
+            status, _, body = server.ask("POST", "/v1/completions", asked[i])
+            answers[i] = body["choices"] if status == 200 else body
+        except (http.client.HTTPException, OSError) as error:
+            answers[i] = repr(error)
 
     threads = [threading.Thread(target=run, args=(i,)) for i in range(len(asked))]
     for thread in threads:
