@@ -7,6 +7,7 @@ is sent once, and nothing is held at the end. Exit status 1 when not so.
 import http.client
 import os
 import random
+import signal
 import sys
 import threading
 import time
@@ -66,25 +67,26 @@ def compare(what, longspan, model, asked, expected, groups, kv_bytes):
     took_s = time.monotonic() - begin
     for request, answer, wanted in zip(asked, got, expected):
         kind = {name: value for name, value in request.items() if name != "prompt"}
-        check(answer == wanted, f"{what}: a prompt of {len(request['prompt'])} tokens with {kind} gives {answer}, alone {wanted}\n"
-                                f"{coordinator.log_text()[-3000:]}")
+        check(answer == wanted, f"{what}: a prompt of {len(request['prompt'])} tokens with {kind} gives {answer}, "
+                                f"alone {wanted}\n{coordinator.log_text()[-3000:]}")
     metrics = {name: coordinator.metric(f"longspan_{name}") for name in (
         'handoffs_total{outcome="complete"}', 'handoffs_total{outcome="given_up"}', 'handoff_bytes_total{kind="useful"}',
         'handoff_bytes_total{kind="moved"}', "handoff_refused_total", 'recomputed_tokens_total{reason="handoff"}')}
     complete, given_up, useful, moved, refused, recomputed = metrics.values()
-    print(f"{what}: {REQUESTS} requests as from one process in {took_s:.0f} s; {complete:.0f} handoffs, {given_up:.0f} given up, "
-          f"{useful / 1e6:.1f} MB useful, {moved / 1e6:.1f} MB moved", flush=True)
+    print(f"{what}: {REQUESTS} requests as from one process in {took_s:.0f} s; {complete:.0f} handoffs, "
+          f"{given_up:.0f} given up, {useful / 1e6:.1f} MB useful, {moved / 1e6:.1f} MB moved", flush=True)
     check(complete > 0, f"{what}: nothing was handed off")
     check(moved == useful and not (given_up or refused or recomputed), f"{what}: {metrics}")
     coordinator.wait_for(lambda: coordinator.blocks_in_use() == 0, "free KV")
     for worker in workers:
-        worker.process.kill()
+        check(worker.end(signal.SIGUSR1) == 0, f"{what}: exit status of a group\n{worker.log_at_end}")
     check(coordinator.end() == 0, f"{what}: exit status of the coordinator\n{coordinator.log_at_end}")
 
 
 def main(longspan, default_model):
     for name, model, tokens, kv_bytes, deployments in (
-            ("default model", default_model, (2, (1000, 20000)), "128M", [[("prefill", 1, 2), ("decode", 1, 4), ("mixed", 1, 1)]]),
+            ("default model", default_model, (2, (1000, 20000)), "128M",
+             [[("prefill", 1, 2), ("decode", 1, 4), ("mixed", 1, 1)]]),
             ("llama3-gqa", MODEL, (1, (4, 320)), "16M",
              [[("prefill", 4, 1), ("decode", 1, 4)], [("prefill", 4, 1), ("decode", 2, 2)]])):
         asked = requests(*tokens)

@@ -60,8 +60,8 @@ class Hosts:
 
     def perftest(self):
         """Bytes a second of active messages from the one to the other."""
-        command = ["env", "UCX_TLS=tcp", "UCX_NET_DEVICES=eth0", "ucx_perftest", "-t", "ucp_am_bw", "-s", str(MEBIBYTE), "-n", "150",
-                   "-w", "20", "-f"]
+        command = ["env", "UCX_TLS=tcp", "UCX_NET_DEVICES=eth0", "ucx_perftest", "-t", "ucp_am_bw", "-s", str(MEBIBYTE),
+                   "-n", "150", "-w", "20", "-f"]
         with subprocess.Popen([*self.on("decode"), *command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as receiver:
             for _ in range(50):
                 time.sleep(0.1)
@@ -79,11 +79,12 @@ class Hosts:
 class Deployment:
     def __init__(self, hosts, longspan, model, *arguments):
         self.hosts = hosts
-        self.coordinator = Coordinator(longspan, "--insecure", host=f"{hosts.subnet}.1", model=model, on=hosts.on("coordinator"))
+        address = f"{hosts.subnet}.1"
+        self.coordinator = Coordinator(longspan, "--insecure", host=address, model=model, on=hosts.on("coordinator"))
         self.coordinator.timeout_s = 120
         self.workers = [
-            Worker(longspan, self.coordinator.grpc_port, "--role", role, "--insecure", "--ucx-devices", "eth0", "--kv-dtype", "f32",
-                   *arguments, host=f"{hosts.subnet}.1", kv_bytes="1500M", model=model, on=hosts.on(role))
+            Worker(longspan, self.coordinator.grpc_port, "--role", role, "--insecure", "--ucx-devices", "eth0", "--kv-dtype",
+                   "f32", *arguments, host=address, kv_bytes="1500M", model=model, on=hosts.on(role))
             for role in ("prefill", "decode")]
         self.coordinator.wait_for_groups(2)
 
@@ -123,8 +124,9 @@ def main(longspan, folder, prefix, bridge, subnet):
         before, alone = alone, hosts.perftest()
         beside = (before + alone) / 2
         shares.append(useful * 0.998 / link_s / beside)
-        print(f"{useful / 1e6:.0f} MB of KV ({link_bytes / 1e6:.0f} MB on the link) in {link_s:.3f} s, {useful / link_s / 1e6:.1f} MB/s; "
-              f"ucx_perftest {beside / 1e6:.1f} MB/s: {shares[-1]:.1%}; exposed {exposed_s:.3f} s", flush=True)
+        print(f"{useful / 1e6:.0f} MB of KV ({link_bytes / 1e6:.0f} MB on the link) in {link_s:.3f} s, "
+              f"{useful / link_s / 1e6:.1f} MB/s; ucx_perftest {beside / 1e6:.1f} MB/s: {shares[-1]:.1%}; exposed {exposed_s:.3f} s",
+              flush=True)
     deployment.check_clean()
     deployment.end()
     share = sorted(shares)[RUNS // 2]
@@ -139,8 +141,8 @@ def main(longspan, folder, prefix, bridge, subnet):
         check(useful >= 64 * MEBIBYTE, f"only {useful} bytes of KV")
         transfer_s = useful / alone
         parts.append(exposed_s / transfer_s)
-        print(f"{useful / 1e6:.0f} MB of KV behind a prefill of {time.monotonic() - begin:.1f} s: sending takes {transfer_s:.3f} s alone, "
-              f"spread over {link_s:.1f} s; {exposed_s:.3f} s exposed, {parts[-1]:.1%}", flush=True)
+        print(f"{useful / 1e6:.0f} MB of KV behind a prefill of {time.monotonic() - begin:.1f} s: sending takes "
+              f"{transfer_s:.3f} s alone, spread over {link_s:.1f} s; {exposed_s:.3f} s exposed, {parts[-1]:.1%}", flush=True)
         check(link_s > transfer_s, "the prompt is computed faster than its KV can be sent: the test shows nothing")
     deployment.check_clean()
     deployment.end()

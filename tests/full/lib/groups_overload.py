@@ -5,13 +5,12 @@ hold, come within 20 s; who is refused comes again when told to. By the log of d
 no rank is promised more than it has; a large request starts within 10 s after those have ended that ran, or were before it in
 the queue, when it came; and Retry-After is right within a factor of two, in most cases. Exit status 1 when not so.
 """
-import collections
-import contextlib
 import http.client
 import json
 import math
 import os
 import random
+import signal
 import sys
 import threading
 import time
@@ -26,14 +25,12 @@ NANOSECOND = 1e-9
 
 
 def demands(capacity_tokens):
-    """(tokens of the prompt, of the output), none with the prompt of another; lengths in equal ratios."""
-    source, made, prompts = random.Random(11), [], set()
+    """(tokens of the prompt, of the output); lengths in equal ratios."""
+    source, made = random.Random(11), []
     while sum(map(sum, made)) < TIMES_CAPACITY * capacity_tokens:
         total = round(SHORTEST * (LONGEST / SHORTEST) ** source.random())
         output = source.randrange(16, 128)
-        if total - output not in prompts:
-            prompts.add(total - output)
-            made.append((total - output, output))
+        made.append((total - output, output))
     return made
 
 
@@ -43,7 +40,7 @@ class Client(threading.Thread):
     def __init__(self, coordinator, demand, comes_in_s):
         super().__init__()
         self.coordinator, self.demand, self.comes_in_s = coordinator, demand, comes_in_s
-        self.told_s, self.failure = [], None
+        self.refusals, self.failure = [], None  # refusals: when, by the clock of the log, and Retry-After
         self.start()
 
     def run(self):
@@ -59,8 +56,8 @@ class Client(threading.Thread):
                 self.failure = repr(error)
                 return
             if status == 429 and headers.get("retry-after", "").isdigit():
-                self.told_s.append(int(headers["retry-after"]))
-                time.sleep(self.told_s[-1])
+                self.refusals.append((time.monotonic_ns(), int(headers["retry-after"])))
+                time.sleep(self.refusals[-1][1])
                 continue
             if status != 200 or len(answer["choices"][0]["token_ids"]) != output_tokens:
                 self.failure = f"{status} {headers} {str(answer)[:1000]}"
@@ -89,9 +86,10 @@ class Replay:
     """Goes through the log, with sums of its own."""
 
     def __init__(self, lines):
-        self.groups, self.demand, self.waiting, self.running, self.begun = {}, {}, {}, {}, 0
-        self.most_full, self.refused, self.open, self.late, self.most_waiting = 0, collections.defaultdict(list), [], [], None
-        self.large = {}
+        self.groups, self.demand, self.waiting, self.running, self.begun = {}, {}, set(), {}, 0
+        self.most_full, self.most_waiting = 0, None
+        self.large, self.late = {}, []
+        self.full = []  # [begin, end) of the queue's being full
         for line in lines:
             getattr(self, line["call"], lambda line: None)(line)
 
@@ -113,21 +111,20 @@ class Replay:
         self.groups[line["group"]] = {"description": line, "reserved": [0] * len(line["pages_per_rank"])}
 
     def remove_group(self, line):
-        check(False, f"a group was lost: {line}")
+        check(not self.running and not self.waiting, f"a group was lost: {line}")
 
     def submit(self, line):
-        size = line["prompt_tokens"], line["max_tokens"]
         if "refused" in line:
-            self.refused[size].append([line["t"], None])
-            self.open.append(self.refused[size][-1])
             check(len(self.waiting) == self.most_waiting, f"refused while {len(self.waiting)} wait: {line}")
             return
-        ticket = line["ticket"]
+        ticket, size = line["ticket"], (line["prompt_tokens"], line["max_tokens"])
         self.demand[ticket] = size
         if sum(size) >= LARGE:
-            self.large[ticket] = {"at": line["t"], "ran": set(self.running), "ahead": {*self.running, *self.waiting}, "ran_until": line["t"],
-                                  "clear": line["t"]}
-        self.waiting[ticket] = line["t"]
+            self.large[ticket] = {"ran": set(self.running), "ran_until": line["t"],
+                                  "ahead": {*self.running, *self.waiting}, "ahead_until": line["t"]}
+        self.waiting.add(ticket)
+        if len(self.waiting) == self.most_waiting:
+            self.full.append([line["t"], line["t"]])
 
     def decide(self, line):
         for decision in line["decisions"]:
@@ -144,14 +141,14 @@ class Replay:
             self.leave_queue(ticket, line["t"])
             if ticket in self.large:
                 large = self.large.pop(ticket)
-                self.late.append(tuple((line["t"] - large[until]) * NANOSECOND if not large[who] else 0
-                                       for who, until in (("ahead", "clear"), ("ran", "ran_until"))))
+                self.late.append([(line["t"] - large[who + "_until"]) * NANOSECOND if not large[who] else 0
+                                  for who in ("ahead", "ran")])
 
     def leave_queue(self, ticket, now):
-        if self.waiting.pop(ticket, None) is not None:
-            for refusal in self.open:
-                refusal[1] = now
-            self.open.clear()
+        if ticket in self.waiting:
+            if len(self.waiting) == self.most_waiting:
+                self.full[-1][1] = now
+            self.waiting.remove(ticket)
 
     def end(self, line):
         self.leave_queue(line["ticket"], line["t"])
@@ -160,10 +157,14 @@ class Replay:
             for rank, needs in enumerate(pages):
                 self.groups[group]["reserved"][rank] -= needs
         for large in self.large.values():
-            for who, until in (("ahead", "clear"), ("ran", "ran_until")):
+            for who in ("ahead", "ran"):
                 if line["ticket"] in large[who]:
                     large[who].remove(line["ticket"])
-                    large[until] = line["t"]
+                    large[who + "_until"] = line["t"]
+
+    def room_after_s(self, at):
+        """From when somebody was refused until the queue had room."""
+        return max((end - at for begin, end in self.full if begin <= at < end), default=0) * NANOSECOND
 
 
 def is_right(told_s, true_s):
@@ -196,38 +197,34 @@ def main(longspan, model, log):
     coordinator.wait_for(lambda: coordinator.blocks_in_use() == 0, "free KV")
     for process in workers:
         check(process.process.poll() is None, f"a group has ended\n{process.log_text()}")
-    check(coordinator.metric("longspan_preemptions_total") == 0, "preemptions among equals")
-    for process in workers:
-        process.process.kill()
-        process.process.wait()
-    with contextlib.suppress(FileNotFoundError), open(log, encoding="utf-8") as file:
-        lines = [json.loads(line) for line in file]
+    for worker in workers:
+        check(worker.end(signal.SIGUSR1) == 0, f"exit status of a group\n{worker.log_at_end}")
     check(coordinator.end() == 0, f"exit status of the coordinator\n{coordinator.log_at_end}")
-    ended = [line["call"] for line in lines].index("remove_group") if any(line["call"] == "remove_group" for line in lines) else len(lines)
-    replay = Replay(lines[:ended])
+    with open(log, encoding="utf-8") as file:
+        lines = [json.loads(line) for line in file]
+    replay = Replay(lines)
     check(replay.begun >= len(asked) and not replay.running and not replay.waiting, "not all have begun and ended by the log")
     check(not any(any(group["reserved"]) for group in replay.groups.values()), "pages are promised to nobody")
-    print(f"{len(asked)} requests, {sum(map(sum, asked)) / 1e6:.1f} M tokens on {capacity_tokens:,} ({' + '.join(map(str, pages))} pages), "
-          f"in {took_s:.0f} s; {ended} lines of decisions and {watcher.looks} looks at ranks: at most {replay.most_full:.1%} and "
-          f"{watcher.most:.1%} promised")
+    print(f"{len(asked)} requests, {sum(map(sum, asked)) / 1e6:.1f} M tokens on {capacity_tokens:,} "
+          f"({' + '.join(map(str, pages))} pages), in {took_s:.0f} s; {len(lines)} lines of decisions and {watcher.looks} "
+          f"looks at ranks: at most {replay.most_full:.1%} and {watcher.most:.1%} promised")
 
     check(len(replay.late) == sum(sum(demand) >= LARGE for demand in asked) > 5, f"{len(replay.late)} large requests")
     late, strictly = (max(kind) for kind in zip(*replay.late))
-    print(f"{len(replay.late)} large requests start at most {late:.1f} s after those before them have ended; after those alone that "
-          f"ran when they came at most {strictly:.1f} s, {sum(s <= MOST_LATE_S for _, s in replay.late)} of them within {MOST_LATE_S} s")
+    in_time = sum(after_s <= MOST_LATE_S for _, after_s in replay.late)
+    print(f"{len(replay.late)} large requests start at most {late:.1f} s after those before them have ended; after those alone "
+          f"that ran when they came at most {strictly:.1f} s, {in_time} of them within {MOST_LATE_S} s")
     check(late <= MOST_LATE_S, f"a large request starts {late:.1f} s after those before it; at most {MOST_LATE_S} s")
 
-    waits = []
-    for client in clients:
-        refusals = replay.refused[client.demand]
-        check(len(refusals) == len(client.told_s), f"{client.demand}: {len(client.told_s)} times 429, by the log {len(refusals)}")
-        waits += [(told_s, (room - at) * NANOSECOND) for told_s, (at, room) in zip(client.told_s, refusals)]
+    waits = [(told_s, replay.room_after_s(at)) for client in clients for at, told_s in client.refusals]
     check(len(waits) > 20, f"only {len(waits)} were refused")
-    right, ratios = sum(is_right(*wait) for wait in waits), sorted(told_s / max(1, math.ceil(true_s)) for told_s, true_s in waits)
+    right = sum(is_right(*wait) for wait in waits)
+    ratios = sorted(told_s / max(1, math.ceil(true_s)) for told_s, true_s in waits)
     told_s, true_s = (sorted(times) for times in zip(*waits))
     print(f"{len(waits)} were refused and told 1 to {told_s[-1]} s, median {told_s[len(waits) // 2]}; there was room after "
-          f"{true_s[0]:.1f} to {true_s[-1]:.1f} s, median {true_s[len(waits) // 2]:.1f}: {right / len(waits):.1%} right within a factor of "
-          f"two; told/true 5 % {ratios[len(waits) // 20]:.2f}, median {ratios[len(waits) // 2]:.2f}, 95 % {ratios[-1 - len(waits) // 20]:.2f}")
+          f"{true_s[0]:.1f} to {true_s[-1]:.1f} s, median {true_s[len(waits) // 2]:.1f}: {right / len(waits):.1%} right within "
+          f"a factor of two; told/true 5 % {ratios[len(waits) // 20]:.2f}, median {ratios[len(waits) // 2]:.2f}, "
+          f"95 % {ratios[-1 - len(waits) // 20]:.2f}")
     check(right >= RIGHT_SHARE * len(waits), f"{right / len(waits):.0%} were told the truth; at least {RIGHT_SHARE:.0%}")
 
 

@@ -2,8 +2,8 @@
 
 A coordinator with certificates for its groups, HTTPS and API keys. Workers without certificates, with those of another
 authority, and with another's though they trust the coordinator, try for a while to join, again and again: none is let in, and
-whoever turns the other away says so in its log, once. A client without a key, with a wrong one, or without TLS gets nothing, and the log says
-once that somebody tried a wrong one. Neither keys nor prompts are in any log. Exit status 1 when not so.
+whoever turns the other away says so in its log, once. A client without a key, with a wrong one, or without TLS gets nothing,
+and the log says once that somebody tried a wrong one. Neither keys nor prompts are in any log. Exit status 1 when not so.
 """
 import hashlib
 import os
@@ -17,6 +17,7 @@ from server import Coordinator, Worker  # pylint: disable=wrong-import-position
 from server_process import check  # pylint: disable=wrong-import-position
 
 NOT_LET_IN, TRY_FOR_S, WRONG_CALLS = "is not let in", 20, 10
+CLOSED = ("/v1/completions", "/v1/models", "/v1/cluster", "/metrics")
 KEY, WRONG_KEY, PROMPT = "sk-of-this-test-right", "sk-of-this-test-wrong", "a prompt that nobody else has"
 
 
@@ -25,7 +26,8 @@ def main(longspan, make_certs, folder):
         subprocess.run([make_certs, f"{folder}/{name}"], check=True, capture_output=True)
 
     def control(name, trusted):
-        return [f"--grpc-ca={folder}/{trusted}/ca.pem", f"--grpc-cert={folder}/{name}/host.pem", f"--grpc-key={folder}/{name}/host.key"]
+        return [f"--grpc-ca={folder}/{trusted}/ca.pem", f"--grpc-cert={folder}/{name}/host.pem",
+                f"--grpc-key={folder}/{name}/host.key"]
 
     keys = f"{folder}/keys"
     with open(keys, "w", encoding="ascii") as file:
@@ -69,9 +71,10 @@ def main(longspan, make_certs, folder):
     for what, headers in (("a wrong key", wrong), ("no key", {})):
         before = len(coordinator.log_text().splitlines())
         for _ in range(WRONG_CALLS):
-            for method, path in (("POST", "/v1/completions"), ("GET", "/v1/models"), ("GET", "/v1/cluster"), ("GET", "/metrics")):
-                status, answered, answer = coordinator.ask(method, path, body if method == "POST" else None, headers)
-                check(status == 401 and answered.get("www-authenticate") == "Bearer", f"{method} {path} with {what}: {status} {answer}")
+            for path in CLOSED:
+                method, asked = ("POST", body) if path == "/v1/completions" else ("GET", None)
+                status, answered, answer = coordinator.ask(method, path, asked, headers)
+                check(status == 401 and answered.get("www-authenticate") == "Bearer", f"{path} with {what}: {status} {answer}")
         logged[what] = coordinator.log_text().splitlines()[before:]
     # Only the bytes of TLS are understood there.
     check(coordinator.raw(b"GET /health HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")[:4] != b"HTTP", "HTTP without TLS")
@@ -81,7 +84,7 @@ def main(longspan, make_certs, folder):
             check(secret not in text, f"a log has {secret!r}\n{text[-3000:]}")
     check(coordinator.end() == 0, f"exit status of the coordinator\n{coordinator.log_at_end}")
     worker.process.kill()
-    print(f"{4 * WRONG_CALLS} calls with a wrong key, and without one: 401; lines in the log: {logged}")
+    print(f"{len(CLOSED) * WRONG_CALLS} calls with a wrong key, and without one: 401; lines in the log: {logged}")
     check(len(logged["a wrong key"]) == 1 and len(logged["no key"]) <= 1, "a wrong key is to be logged, once")
 
 
