@@ -18,10 +18,10 @@ LISTENS = r"listening on \w+://[^:]+:(\d+)"
 
 
 class Process:
-    """A command that runs until it is ended, and its log. `longspan`: the program."""
+    """A command that runs until it is ended, and its log. `longspan`: the program; `on`: what runs it on a host."""
 
-    def __init__(self, longspan, command, *arguments, ranks=1, model=MODEL):
-        line = [longspan, command, "--model", model, *arguments]
+    def __init__(self, longspan, command, *arguments, ranks=1, model=MODEL, on=()):
+        line = [*on, longspan, command, "--model", model, *arguments]
         if ranks > 1:
             line = [MPIRUN, "-n", str(ranks), *line]
         self.log = tempfile.TemporaryFile("w+")
@@ -64,15 +64,17 @@ class Process:
 
 
 class HttpProcess(Process):
-    """One that answers over HTTP at `port`, with `tls` where that is an SSL context."""
+    """One that answers over HTTP at `host` and `port`, with `tls` where that is an SSL context."""
 
+    host = "127.0.0.1"
     port = 0
     tls = None
+    timeout_s = 30  # for an answer
 
     def connect(self):
         if self.tls:
-            return http.client.HTTPSConnection("localhost", self.port, timeout=30, context=self.tls)
-        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+            return http.client.HTTPSConnection("localhost", self.port, timeout=self.timeout_s, context=self.tls)
+        return http.client.HTTPConnection(self.host, self.port, timeout=self.timeout_s)
 
     def ask(self, method, path, body=None, headers=None):
         """Status, headers in lower case, and the body, parsed where it is JSON."""
@@ -103,7 +105,7 @@ class HttpProcess(Process):
 
     def raw(self, text):
         """What the server answers to these bytes before it closes the connection."""
-        with socket.create_connection(("127.0.0.1", self.port), timeout=30) as client:
+        with socket.create_connection((self.host, self.port), timeout=30) as client:
             client.sendall(text)
             answer = b""
             with contextlib.suppress(ConnectionResetError):
@@ -133,23 +135,24 @@ class Server(HttpProcess):
 class Coordinator(HttpProcess):
     """`longspan coordinator`; groups join it at `grpc_port`."""
 
-    def __init__(self, longspan, *arguments, http=0, grpc=0, **settings):
-        super().__init__(longspan, "coordinator", "--listen-http", f"127.0.0.1:{http}", "--listen-grpc",
-                         f"127.0.0.1:{grpc}", *arguments, **settings)
+    def __init__(self, longspan, *arguments, host="127.0.0.1", http=0, grpc=0, **settings):
+        super().__init__(longspan, "coordinator", "--listen-http", f"{host}:{http}", "--listen-grpc", f"{host}:{grpc}",
+                         *arguments, **settings)
+        self.host = host
         self.port, self.grpc_port = map(int, self.ready(LISTENS, r"groups join at [^:]+:(\d+)"))
 
     def groups(self):
         return self.ask("GET", "/v1/cluster")[2]["groups"]
 
-    def wait_for_groups(self, number):
-        self.wait_for(lambda: len(self.groups()) == number, f"{number} groups")
+    def wait_for_groups(self, number, seconds=20):
+        self.wait_for(lambda: len(self.groups()) == number, f"{number} groups", seconds)
 
 
 class Worker(Process):
     """A group, `longspan worker`, that joins a coordinator."""
 
-    def __init__(self, longspan, grpc_port, *arguments, kv_bytes="16M", **settings):
-        super().__init__(longspan, "worker", "--coordinator", f"127.0.0.1:{grpc_port}", "--kv-bytes", kv_bytes, "--threads",
+    def __init__(self, longspan, grpc_port, *arguments, host="127.0.0.1", kv_bytes="16M", **settings):
+        super().__init__(longspan, "worker", "--coordinator", f"{host}:{grpc_port}", "--kv-bytes", kv_bytes, "--threads",
                          "1", *arguments, **settings)
 
     def processes(self):
