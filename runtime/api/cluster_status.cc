@@ -23,7 +23,9 @@ ordered_json RankStatus(const GroupView& group, size_t rank) {
 
 ordered_json RequestStatus(const SequenceSnapshot& sequence) {
   return {{"id", sequence.id},
-          {"state", sequence.moving ? "moving" : sequence.decoding ? "decoding" : "prefilling"},
+          {"state", sequence.moving     ? "moving"
+                    : sequence.decoding ? "decoding"
+                                        : "prefilling"},
           {"priority", sequence.priority},
           {"prompt_tokens", sequence.prompt_tokens},
           {"computed_tokens", sequence.computed_tokens},

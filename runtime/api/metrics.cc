@@ -69,7 +69,8 @@ struct Metrics::State {
   prometheus::Family<prometheus::Counter>& handoffs =
       Counters("handoffs_total", "Requests whose KV was to come from another group.");
   prometheus::Counter& refused_pieces =
-      Counters("handoff_refused_total", "Messages with KV that did not prove to be what was wanted.").Add({});
+      Counters("blocks_rejected_total", "Messages with KV that did not prove to be what was wanted.")
+          .Add({{"reason", "handoff"}});
   prometheus::Gauge& queue_depth = Gauges("queue_depth", "Requests that wait.").Add({});
   prometheus::Gauge& running = Gauges("running_requests", "Requests that hold KV.").Add({});
   prometheus::Counter& prefill_tokens =
