@@ -8,6 +8,7 @@
 #include <mutex>
 #include <utility>
 
+#include <spdlog/spdlog.h>
 #include <nlohmann/json.hpp>
 
 #include "absl/strings/str_cat.h"
@@ -29,6 +30,7 @@ namespace {
 
 constexpr char kTracePath[] = "/v1/requests/ID/trace";
 constexpr size_t kMostAsked = 4096;
+constexpr std::chrono::minutes kLogWrongKeysAfter{1};
 
 enum class Phase : uint8_t { kLoading, kReady, kDraining, kFailed };
 
@@ -121,6 +123,7 @@ class ApiServer::State {
                             405);
     }
     if (!it->second.open && options_.keys && !options_.keys->Allows(request.authorization)) {
+      if (!request.authorization.empty()) LogWrongKey(request);
       return WithCode(absl::UnauthenticatedError(
                           request.authorization.empty()
                               ? "this server asks for an API key: send the header Authorization: Bearer KEY"
@@ -130,6 +133,17 @@ class ApiServer::State {
     if (one_model) return OneModel(request.path.substr(kModel.size()));
     if (traced) return Trace(*traced);
     return (this->*it->second.route)(request, wake);
+  }
+
+  // Whoever guesses shall not fill the log.
+  void LogWrongKey(const HttpRequest& request) {
+    const std::lock_guard lock(mutex_);
+    const Clock::Time now = clock_.Now();
+    if (wrong_key_logged_ && now - *wrong_key_logged_ < kLogWrongKeysAfter) return;
+    wrong_key_logged_ = now;
+    spdlog::warn(
+        "a call of {} from {} brings a wrong API key and is refused; others within a minute are not logged",
+        request.path, request.peer);
   }
 
   // The id in /v1/requests/ID/trace.
@@ -354,6 +368,7 @@ class ApiServer::State {
   absl::Status failure_;
   std::unique_ptr<const ServedModel> model_;
   std::vector<std::weak_ptr<CompletionExchange>> exchanges_;
+  std::optional<Clock::Time> wrong_key_logged_;
   std::deque<std::pair<std::string, std::vector<TicketId>>> asked_;  // the last calls, for their traces
 
   std::unique_ptr<HttpServer> http_;  // ends before what its handlers use
