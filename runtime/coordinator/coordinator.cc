@@ -385,8 +385,8 @@ void Coordinator::OnPrefilled(const Run& run, int32_t token) {
     Flow& flow = run.flow();
     // What ends with its first token ends there.
     if (!flow.ListensTo(&run) || flow.Outcome(options_.eos_token_ids)) return;
-    flow.ListenTo(successor.get(), &run);
     const Places& places = places_.at(flow.ticket());
+    flow.ListenTo(successor.get(), places.kv_arrived ? nullptr : &run);
     groups_.at(places.main.group).link->Continue(places.main.run, token);
     if (!places.kv_arrived) return;
     ReleasePrefill(flow.ticket());
