@@ -7,6 +7,8 @@
 #include <tuple>
 #include <utility>
 
+#include <spdlog/spdlog.h>
+
 #include "kernels/check.h"
 #include "kvstore/xxh3.h"
 
@@ -15,6 +17,7 @@ namespace {
 
 constexpr int kMostHastyAsks = 16;  // for damaged pieces, without an intact one between
 constexpr std::chrono::minutes kForgetTally{1};
+constexpr std::chrono::minutes kTellStrangersAgain{1};
 constexpr size_t kMostTallies = 4096;
 constexpr std::chrono::seconds kForgetEarly{1};
 constexpr size_t kMaxEarlyBytes = size_t{8} << 20;
@@ -260,6 +263,13 @@ void HandoffAgent::TakeEarly() {
   while (!early_.empty() && (early_bytes_ > kMaxEarlyBytes || now - early_.front().came > kForgetEarly)) {
     early_bytes_ -= PendingBytes(early_.front().message.payload.size());
     early_.pop_front();
+    ++strangers_;
+  }
+  // What was on its way to a request that is cancelled comes late too: no reason to fill the log.
+  if (strangers_ > 0 && (!strangers_told_ || now - *strangers_told_ > kTellStrangersAgain)) {
+    spdlog::warn("{} messages with KV are refused: their handoff is over, or never began here", strangers_);
+    strangers_ = 0;
+    strangers_told_ = now;
   }
   {
     const std::lock_guard lock(mutex_);

@@ -18,6 +18,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <set>
 #include <string>
 #include <thread>
@@ -165,6 +166,8 @@ class HandoffAgent {
   // has got to its step.
   std::deque<EarlyPiece> early_;
   size_t early_bytes_ = 0;
+  int64_t strangers_ = 0;  // messages of no handoff of this rank, since that was told
+  std::optional<Clock::Time> strangers_told_;
   size_t turn_ = 0;
   Clock::Time next_look_;
   std::thread thread_;

@@ -150,6 +150,31 @@ class Groups(unittest.TestCase):
                 self.check_undisturbed(streams)
                 self.check_all_free(coordinator)
 
+    def test_prefill_group_that_is_stopped_while_handing_off(self):
+        coordinator = self.coordinator()
+        prompts = self.worker(coordinator, "--role", "prefill", "--name", "prompts")
+        self.worker(coordinator, "--role", "decode", "--tp", "1", "--kvp", "2", ranks=2)
+        self.worker(coordinator, "--name", "third")
+        coordinator.wait_for_groups(3)
+        given_up = [coordinator.connect() for _ in range(4)]
+        for connection in given_up:
+            connection.request("POST", "/v1/completions", json.dumps({**request(5), "stream": True}))
+        streams = [Stream(coordinator, request(i)) for i in range(STREAMS)]
+        coordinator.wait_for(lambda: any(group["running"] for group in coordinator.groups() if group["role"] == "prefill"),
+                             "a handoff")
+        prompts.process.send_signal(signal.SIGSTOP)
+        for connection in given_up:
+            connection.close()
+        coordinator.wait_for_groups(2)
+        # They get the pages that its KV was for, before it goes on.
+        streams += [Stream(coordinator, request(i)) for i in range(STREAMS)]
+        coordinator.wait_for(lambda: all(stream.events for stream in streams), "tokens of every stream")
+        prompts.process.send_signal(signal.SIGCONT)
+        self.check_undisturbed(streams[:STREAMS])
+        self.check_undisturbed(streams[STREAMS:])
+        coordinator.wait_for_groups(3)
+        self.check_all_free(coordinator)
+
     def test_killed_group(self):
         for victim, rank in [(0, 0), (1, 1)]:
             with self.subTest(victim=victim, rank=rank):
