@@ -1,7 +1,6 @@
 #include "kvstore/reservations.h"
 
 #include <algorithm>
-#include <functional>
 #include <limits>
 #include <utility>
 
@@ -64,17 +63,21 @@ int64_t Reservations::LargestContext(int64_t chunk_tokens, int64_t at_most) cons
   int64_t above = at_most + 1;
   while (above - fits > 1) {
     const int64_t middle = fits + (above - fits) / 2;
-    (FitsEmpty({middle, chunk_tokens}) ? fits : above) = middle;
+    (CanReserveSomehow({middle, chunk_tokens}) ? fits : above) = middle;
   }
   return fits;
 }
 
-bool Reservations::FitsEmpty(const KvNeed& need) const {
+bool Reservations::CanReserveSomehow(const KvNeed& need) const {
+  // Another shift is the same demand, rotated over the ranks.
+  const std::vector<int64_t> demand = KvDemand(geometry_, need, /*shift=*/0);
   for (int shift = 0; shift < geometry_.kvp; ++shift) {
-    const std::vector<int64_t> demand = KvDemand(geometry_, need, shift);
-    if (std::equal(demand.begin(), demand.end(), geometry_.pages_per_rank.begin(), std::less_equal<>())) {
-      return true;
+    int k = 0;
+    while (k < geometry_.kvp &&
+           demand[static_cast<size_t>(BlockResidue(k, shift, geometry_.kvp))] <= free(k)) {
+      ++k;
     }
+    if (k == geometry_.kvp) return true;
   }
   return false;
 }

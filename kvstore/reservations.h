@@ -29,7 +29,7 @@ class Reservations {
   // Takes back what Reserve returned.
   void Release(std::span<const int64_t> pages);
 
-  // The longest sequence that an empty store can hold, `at_most` if that fits; 0 if nothing does.
+  // The longest sequence that can be reserved, `at_most` if that fits; 0 if nothing does.
   int64_t LargestContext(int64_t chunk_tokens, int64_t at_most) const;
 
   int64_t capacity(int kvp_rank) const { return geometry_.pages_per_rank[static_cast<size_t>(kvp_rank)]; }
@@ -39,7 +39,7 @@ class Reservations {
   int64_t headroom() const;
 
  private:
-  bool FitsEmpty(const KvNeed& need) const;
+  bool CanReserveSomehow(const KvNeed& need) const;  // with any shift
 
   KvGeometry geometry_;
   std::vector<int64_t> reserved_;  // [kvp]

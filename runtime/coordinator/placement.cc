@@ -14,21 +14,6 @@ double Cost(const Placement& offer) {
          (offer.role == GroupRole::kDecode && offer.prefill_group == 0 ? 2 : 1);
 }
 
-bool Fits(const Reservations& store, const KvNeed& need) {
-  const KvGeometry& geometry = store.geometry();
-  // Another shift is the same demand, rotated over the ranks.
-  const std::vector<int64_t> demand = KvDemand(geometry, need, /*shift=*/0);
-  for (int shift = 0; shift < geometry.kvp; ++shift) {
-    int k = 0;
-    while (k < geometry.kvp &&
-           demand[static_cast<size_t>(BlockResidue(k, shift, geometry.kvp))] <= store.free(k)) {
-      ++k;
-    }
-    if (k == geometry.kvp) return true;
-  }
-  return false;
-}
-
 }  // namespace
 
 GroupState::GroupState(GroupDescription group) : description(std::move(group)), store(description.geometry) {
@@ -44,14 +29,7 @@ int64_t GroupState::LargestContextNow(bool prompt_logits,
   if (free_slots() + static_cast<int64_t>(without.size()) < 1) return 0;
   Reservations left = store;
   for (const std::span<const int64_t> pages : without) left.Release(pages);
-  // The demand never falls with the length, so the lengths that fit are those up to the answer.
-  int64_t fits = 0;
-  int64_t above = LargestContext(prompt_logits) + 1;
-  while (above - fits > 1) {
-    const int64_t middle = fits + (above - fits) / 2;
-    (Fits(left, Need(middle, prompt_logits)) ? fits : above) = middle;
-  }
-  return fits;
+  return left.LargestContext(Need(1, prompt_logits).chunk_tokens, LargestContext(prompt_logits));
 }
 
 ServiceRates GroupState::Rates(const ServiceRates& usual) const {

@@ -3,10 +3,10 @@
 #include <algorithm>
 #include <cstring>
 #include <fstream>
-#include <numeric>
 
 #include "absl/strings/str_cat.h"
 #include "kernels/check.h"
+#include "kvstore/kv_format.h"
 #include "kvstore/kv_geometry.h"
 #include "runtime/engine/worker.h"
 #include "runtime/model/decoder.h"
@@ -201,20 +201,22 @@ absl::Status ShardedGroup::Load(const ModelSource& source) {
     kvp_communicator_ = *std::move(kvp);
   }
 
-  size_t layers_per_page = 0;  // what the sizes of all layer groups have in common
-  for (const LayerGroupConfig& group : config_.groups)
-    layers_per_page = std::gcd(layers_per_page, group.layers.size());
+  std::vector<int> layer_counts;
+  for (const LayerGroupConfig& group : config_.groups) {
+    layer_counts.push_back(static_cast<int>(group.layers.size()));
+  }
+  const int layers_per_page = LayersPerPage(layer_counts);
   geometry_.block_size = options_.numerics.block_size;
   geometry_.kvp = plan_.kvp;
   for (const LayerGroupConfig& group : config_.groups) {
-    geometry_.groups.push_back({group.window, static_cast<int>(group.layers.size() / layers_per_page)});
+    geometry_.groups.push_back({group.window, static_cast<int>(group.layers.size()) / layers_per_page});
   }
 
   DecoderOptions decoder_options;
   decoder_options.record = &record_;
   decoder_options.kv_layout = {options_.numerics.block_size, config_.head_dim, plan_.kv_heads,
                                options_.numerics.kv_dtype};
-  decoder_options.layers_per_page = static_cast<int>(layers_per_page);
+  decoder_options.layers_per_page = layers_per_page;
   decoder_options.max_rows = options_.max_batch_tokens;
   const int64_t logit_row_bytes = config_.vocab_size * static_cast<int64_t>(sizeof(float));
   options_.max_logit_rows = std::clamp<int64_t>(kMaxLogitBytes / logit_row_bytes, options_.max_sequences,
@@ -233,7 +235,7 @@ absl::Status ShardedGroup::Load(const ModelSource& source) {
   record_.Load("waiting for all ranks", 1);
   if (absl::Status s = bootstrap_.Barrier(); !s.ok()) return s;
 
-  absl::StatusOr<int64_t> pages = AgreeOnPages(decoder_options.kv_layout.layer_bytes() * layers_per_page);
+  absl::StatusOr<int64_t> pages = AgreeOnPages(PageBytes(decoder_options.kv_layout, layers_per_page));
   if (!pages.ok()) return pages.status();
   WorkerOptions worker_options;
   worker_options.record = &record_;

@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "kernels/check.h"
+#include "kvstore/kv_format.h"
 #include "kvstore/kv_geometry.h"
 #include "kvstore/shard_map.h"
 
@@ -34,7 +35,7 @@ absl::StatusOr<std::unique_ptr<Worker>> Worker::Create(const ModelConfig& config
                                                        Decoder& decoder, Backend& backend,
                                                        const WorkerOptions& options) {
   auto worker = std::unique_ptr<Worker>(new Worker(config, plan, decoder, backend, options));
-  const size_t page_bytes = options.kv_layout.layer_bytes() * static_cast<size_t>(options.layers_per_page);
+  const size_t page_bytes = PageBytes(options.kv_layout, options.layers_per_page);
   absl::StatusOr<DeviceBuffer> pages =
       backend.device().Allocate(page_bytes * static_cast<size_t>(options.num_pages));
   if (!pages.ok()) return pages.status();
