@@ -30,6 +30,11 @@ HandoffId NewHandoff(GroupId group) {
   return handoff;
 }
 
+// That end of a handoff, as the other one needs to know it.
+KvPeer PeerOf(const HandoffId& handoff, const GroupDescription& group, int shift) {
+  return {handoff, {group.tp, group.geometry.kvp}, shift, group.transport_addresses};
+}
+
 }  // namespace
 
 // Its mutex orders what the listener hears, whatever groups say at the same time; it is taken after the
@@ -346,18 +351,15 @@ void Coordinator::StartRun(const Decision& decision) {
   Request request = flow->Go(run.get(), decision.group);
   request.shift = decision.shift;
   if (decision.prefill_group != 0) {
-    const GroupDescription& source = groups_.at(decision.prefill_group).description;
-    const GroupDescription& destination = group.description;
     places.prefill = NewRun(decision.prefill_group, decision.ticket);
     run->prompt = std::make_shared<Run>(*this, flow, decision.prefill_group);
     run->prompt->successor = run;
     Request& prompt = run->prompt_request = Copy(request);
     prompt.shift = decision.prefill_shift;
     const HandoffId handoff = NewHandoff(decision.group);
-    request.receives_from =
-        KvPeer{handoff, {source.tp, source.geometry.kvp}, decision.prefill_shift, source.transport_addresses};
-    prompt.sends_to = KvPeer{
-        handoff, {destination.tp, destination.geometry.kvp}, decision.shift, destination.transport_addresses};
+    const GroupDescription& source = groups_.at(decision.prefill_group).description;
+    request.receives_from = PeerOf(handoff, source, decision.prefill_shift);
+    prompt.sends_to = PeerOf(handoff, group.description, decision.shift);
     flow->ListenTo(run->prompt.get(), run.get());
   } else {
     flow->timeline().Begin("prefill", decision.group);
@@ -397,10 +399,12 @@ void Coordinator::OnPrefilled(const Run& run, int32_t token) {
 
 void Coordinator::OnKvArrived(const Run& run, const KvArrival& arrival) {
   std::vector<FlowEnd> ends;
+  std::function<void(const KvArrival& arrival)> observer;
   {
     const std::lock_guard lock(mutex_);
     Flow& flow = run.flow();
     if (!flow.IsHeard(&run)) return;
+    observer = handoff_observer_;
     Places& places = places_.at(flow.ticket());
     places.kv_arrived = true;
     flow.timeline().End("transfer");
@@ -412,11 +416,12 @@ void Coordinator::OnKvArrived(const Run& run, const KvArrival& arrival) {
       Decide(&ends);
     }
   }
-  if (handoff_observer_) handoff_observer_(arrival);
+  if (observer) observer(arrival);
   Call(ends);
 }
 
 void Coordinator::ObserveHandoffs(std::function<void(const KvArrival& arrival)> observer) {
+  const std::lock_guard lock(mutex_);
   handoff_observer_ = std::move(observer);
 }
 

@@ -117,7 +117,7 @@ class Coordinator {
   // Takes no more requests. What is open after `timeout` is cancelled.
   void Drain(Clock::Duration timeout);
   bool drained() const { return open() == 0; }
-  // Hears how each handoff went, on any thread; before the first group.
+  // Hears from now on how each handoff went, on any thread.
   void ObserveHandoffs(std::function<void(const KvArrival& arrival)> observer);
   // Ends every request with this error, and refuses further ones.
   void Fail(const absl::Status& reason);
@@ -175,7 +175,6 @@ class Coordinator {
   const Clock& clock_;
 
   std::atomic<double> expected_wait_s_ = 0;
-  std::function<void(const KvArrival& arrival)> handoff_observer_;
 
   mutable std::mutex mutex_;  // of the following
   LoggedDispatcher dispatcher_;
@@ -188,6 +187,7 @@ class Coordinator {
   bool draining_ = false, ending_ = false;
   Clock::Time drain_end_ = Clock::Time::max();
   absl::Status failure_;
+  std::function<void(const KvArrival& arrival)> handoff_observer_;
   GroupIdentity identity_;
   ClusterView past_;                       // its totals: of lost groups, and those that are nobody's
   std::multiset<std::string> lost_names_;  // of groups that have not come back
