@@ -86,32 +86,32 @@ absl::StatusOr<EngineLoop::Ticket> EngineLoop::Submit(Request request,
   if (absl::Status status = AdmitsLocked(); !status.ok()) return status;
   ++open_;
   const Ticket ticket = next_ticket_++;
-  commands_.push_back({ticket, std::move(request), std::move(listener), {}, {}, {}});
+  commands_.push_back({.ticket = ticket, .request = std::move(request), .listener = std::move(listener)});
   changed_.notify_one();
   return ticket;
 }
 
 void EngineLoop::Cancel(Ticket ticket) {
   const std::lock_guard lock(mutex_);
-  commands_.push_back({ticket, {}, nullptr, {}, {}, {}});
+  commands_.push_back({.ticket = ticket});
   changed_.notify_one();
 }
 
 void EngineLoop::Refuse(std::shared_ptr<ResponseListener> listener, absl::Status error) {
   const std::lock_guard lock(mutex_);
-  commands_.push_back({0, {}, std::move(listener), std::move(error), {}, {}});
+  commands_.push_back({.listener = std::move(listener), .refusal = std::move(error)});
   changed_.notify_one();
 }
 
 void EngineLoop::Continue(Ticket ticket, int32_t token) {
   const std::lock_guard lock(mutex_);
-  commands_.push_back({ticket, {}, nullptr, {}, token, {}});
+  commands_.push_back({.ticket = ticket, .next_token = token});
   changed_.notify_one();
 }
 
 void EngineLoop::KvArrived(const HandoffId& handoff, const KvArrival& arrival) {
   const std::lock_guard lock(mutex_);
-  commands_.push_back({0, {}, nullptr, {}, {}, std::pair(handoff, arrival)});
+  commands_.push_back({.arrival = std::pair(handoff, arrival)});
   changed_.notify_one();
 }
 

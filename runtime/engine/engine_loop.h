@@ -61,11 +61,11 @@ class EngineLoop {
   class Forwarder;
   struct Command {
     Ticket ticket = 0;
-    Request request;
-    std::shared_ptr<ResponseListener> listener;  // null: cancel, or what follows
-    absl::Status refusal;
-    std::optional<int32_t> next_token;
-    std::optional<std::pair<HandoffId, KvArrival>> arrival;
+    Request request = {};
+    std::shared_ptr<ResponseListener> listener = {};  // null: cancel, or what follows
+    absl::Status refusal = {};
+    std::optional<int32_t> next_token = {};
+    std::optional<std::pair<HandoffId, KvArrival>> arrival = {};
   };
 
   absl::Status AdmitsLocked() const;
