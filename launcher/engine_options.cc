@@ -12,6 +12,14 @@ uint64_t AnySeed() {
 
 }  // namespace
 
+std::vector<int32_t> EosTokenIds(const ModelConfig& config, const Tokenizer* tokenizer) {
+  std::vector<int32_t> ids = config.eos_token_ids;
+  if (tokenizer != nullptr) {
+    for (const int32_t id : tokenizer->eos_ids()) ids.push_back(id);
+  }
+  return ids;
+}
+
 EngineOptions EngineOptionsFor(const ModelConfig& config, const Tokenizer* tokenizer, const Group& group,
                                const ModelOptions& options) {
   EngineOptions engine;
@@ -22,10 +30,7 @@ EngineOptions EngineOptionsFor(const ModelConfig& config, const Tokenizer* token
   engine.default_max_tokens = options.default_max_tokens.value_or(engine.default_max_tokens);
   engine.vocab_size = config.vocab_size;
   engine.max_logit_rows = group.options().max_logit_rows;
-  engine.eos_token_ids = config.eos_token_ids;
-  if (tokenizer != nullptr) {
-    for (const int32_t id : tokenizer->eos_ids()) engine.eos_token_ids.push_back(id);
-  }
+  engine.eos_token_ids = EosTokenIds(config, tokenizer);
   engine.seed = AnySeed();
   return engine;
 }

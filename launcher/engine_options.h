@@ -1,6 +1,9 @@
 // The engine of a command, from its options and the group it drives.
 #pragma once
 
+#include <cstdint>
+#include <vector>
+
 #include "launcher/model_options.h"
 #include "runtime/coordinator/coordinator.h"
 #include "runtime/engine/engine.h"
@@ -11,7 +14,10 @@
 
 namespace longspan {
 
-// `tokenizer` may be null; what it says of ends counts beside the configuration. Requests without a seed get
+// What ends a text, by the configuration and by the tokenizer, which may be null.
+std::vector<int32_t> EosTokenIds(const ModelConfig& config, const Tokenizer* tokenizer);
+
+// `tokenizer` may be null. Requests without a seed get
 // one that differs from run to run.
 EngineOptions EngineOptionsFor(const ModelConfig& config, const Tokenizer* tokenizer, const Group& group,
                                const ModelOptions& options);

@@ -3,8 +3,13 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <chrono>
+
 namespace longspan {
 namespace {
+
+// In which mpirun lets a rank end after SIGTERM, with a margin.
+constexpr std::chrono::milliseconds kQuickDrain{300};
 
 volatile sig_atomic_t remember = 0;
 volatile sig_atomic_t pending = 0;
@@ -30,5 +35,11 @@ void ExitOnInterrupts() {
 void RememberInterrupts() { remember = 1; }
 
 int PendingInterrupt() { return pending; }
+
+Clock::Duration DrainTime(int signal, int processes, Clock::Duration timeout) {
+  return signal == SIGTERM && processes > 1 ? Clock::Duration(kQuickDrain) : timeout;
+}
+
+int ExitCodeAfter(int signal) { return signal == SIGINT ? 128 + SIGINT : 0; }
 
 }  // namespace longspan

@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_format.h"
 #include "kernels/status_macros.h"
+#include "launcher/engine_options.h"
 #include "runtime/api/tool_call_prompt.h"
 
 namespace longspan {
@@ -27,11 +28,9 @@ std::string FingerprintOf(const Tokenizer& tokenizer) {
 
 absl::StatusOr<ModelTexts> ModelTexts::Open(const ModelSource& source) {
   ModelTexts texts;
-  texts.eos_token_ids = source.config().eos_token_ids;
   absl::StatusOr<std::unique_ptr<Tokenizer>> tokenizer = Tokenizer::Create(source);
   if (tokenizer.ok()) {
     texts.tokenizer = *std::move(tokenizer);
-    for (const int32_t id : texts.tokenizer->eos_ids()) texts.eos_token_ids.push_back(id);
     texts.fingerprint = FingerprintOf(*texts.tokenizer);
     LONGSPAN_ASSIGN_OR_RETURN(texts.chat, ChatTemplate::Create(source, texts.tokenizer.get()));
     if (!texts.chat->from_model()) {
@@ -44,6 +43,7 @@ absl::StatusOr<ModelTexts> ModelTexts::Open(const ModelSource& source) {
     spdlog::warn("prompts have to be token ids, and answers are token ids: {}",
                  std::string(tokenizer.status().message()));
   }
+  texts.eos_token_ids = EosTokenIds(source.config(), texts.tokenizer.get());
   if (source.ChatTemplate()) {
     texts.tool_call_format = DetectToolCallFormat(*source.ChatTemplate());
     texts.template_knows_tools = TemplateKnowsTools(*source.ChatTemplate());

@@ -30,7 +30,6 @@ ValueParser<double> DurationOrAuto() {
 
 absl::Status Describe(Group& group, const EngineOptions& engine, GroupDescription* description) {
   LONGSPAN_ASSIGN_OR_RETURN(const GroupReport report, group.Report());
-  description->identity.numerics = group.options().numerics.ToString();
   description->build = BuildName();
   description->rank_invariant = group.options().numerics.ways == kReductionWays;
   description->tp = report.tp;
@@ -79,14 +78,15 @@ absl::StatusOr<std::unique_ptr<ServingGroup>> ServingGroup::Create(const ModelSo
   engine.itl_target_s = options.itl_target_s;
   engine.clock = &clock;
   engine.kv_heads = source.config().num_kv_heads;
-  const GroupIdentity identity = IdentityOf(source, texts);
-  engine.kv_root = HashRoot(
-      absl::StrCat(identity.model, " ", identity.tokenizer, " ", group.options().numerics.ToString()), "");
+  GroupIdentity identity = IdentityOf(source, texts);
+  identity.numerics = group.options().numerics.ToString();
+  engine.kv_root =
+      HashRoot(absl::StrCat(identity.model, " ", identity.tokenizer, " ", identity.numerics), "");
   std::unique_ptr<ServingGroup> serving(new ServingGroup(group, clock));
   LONGSPAN_ASSIGN_OR_RETURN(serving->engine_, Engine::Create(engine, &group));
   serving->description_.name = options.name;
   serving->description_.role = options.role;
-  serving->description_.identity = identity;
+  serving->description_.identity = std::move(identity);
   LONGSPAN_RETURN_IF_ERROR(Describe(group, engine, &serving->description_));
   serving->loop_ =
       std::make_unique<EngineLoop>(*serving->engine_, kMostOpenPerSequence * options.max_sequences, clock);

@@ -49,7 +49,6 @@ class ServingGroup {
   GroupStatus status() const;
   // Any thread: lets Run return when what is open has ended, or after `timeout`.
   void Drain(Clock::Duration timeout) { loop_->Drain(timeout); }
-  int64_t open() const { return loop_->open(); }
 
   // Serves on this thread, until drained. An error means that the group is unusable. `tick` is called between
   // steps, and some times a second.

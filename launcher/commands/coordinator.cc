@@ -1,6 +1,5 @@
 #include "launcher/commands/coordinator.h"
 
-#include <csignal>
 #include <thread>
 #include <utility>
 
@@ -119,7 +118,7 @@ class CoordinatorCommand final : public Command {
     server.reset();
     group_server.reset();
     spdlog::info("ended in order");
-    return PendingInterrupt() == SIGINT ? 128 + SIGINT : 0;
+    return ExitCodeAfter(PendingInterrupt());
   }
 
   ModelOptions model_;

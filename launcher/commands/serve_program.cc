@@ -1,6 +1,5 @@
 #include "launcher/commands/serve_program.h"
 
-#include <csignal>
 #include <optional>
 #include <utility>
 
@@ -19,8 +18,6 @@ namespace {
 
 using std::chrono::milliseconds;
 
-// In which mpirun lets a rank end after SIGTERM, with a margin.
-constexpr milliseconds kQuickDrain{300};
 constexpr milliseconds kLastAnswers{2000};  // to leave after the last request has ended
 constexpr milliseconds kLastErrors{1000};
 constexpr milliseconds kTellStatusEvery{100};
@@ -67,8 +64,7 @@ void ServeProgram::Tick(ServingGroup& serving, Coordinator& coordinator) {
 void ServeProgram::LookForSignal(Coordinator& coordinator) {
   signal_ = PendingInterrupt();
   if (signal_ == 0) return;
-  const bool quick = signal_ == SIGTERM && env_.size > 1;
-  const Clock::Duration timeout = quick ? kQuickDrain : FromSeconds(options_.http.drain_timeout_s);
+  const Clock::Duration timeout = DrainTime(signal_, env_.size, FromSeconds(options_.http.drain_timeout_s));
   spdlog::info("draining: no new requests, {} open ones may go on for {} s; a second signal ends at once",
                coordinator.open(), ToSeconds(timeout));
   server_->SetDraining();
@@ -102,7 +98,7 @@ absl::StatusOr<int> ServeProgram::Drive(const ModelSource& source, Group& group,
   server_.reset();
   LONGSPAN_RETURN_IF_ERROR(ended);
   spdlog::info("ended in order");
-  return signal_ == SIGINT ? 128 + SIGINT : 0;
+  return ExitCodeAfter(signal_);
 }
 
 void ServeProgram::OnLoss(const absl::Status& loss) {

@@ -1,6 +1,5 @@
 #include "launcher/commands/worker_program.h"
 
-#include <csignal>
 #include <mutex>
 #include <optional>
 #include <utility>
@@ -16,11 +15,6 @@
 
 namespace longspan {
 namespace {
-
-using std::chrono::milliseconds;
-
-// In which mpirun lets a rank end after SIGTERM, with a margin.
-constexpr milliseconds kQuickDrain{300};
 
 class WorkerProgram final : public GroupProgram {
  public:
@@ -59,8 +53,7 @@ void WorkerProgram::Tick(ServingGroup& serving) {
     return;
   }
   if (signal_ == 0 && (signal_ = PendingInterrupt()) != 0) {
-    const bool quick = signal_ == SIGTERM && env_.size > 1;
-    const Clock::Duration timeout = quick ? kQuickDrain : FromSeconds(options_.drain_timeout_s);
+    const Clock::Duration timeout = DrainTime(signal_, env_.size, FromSeconds(options_.drain_timeout_s));
     spdlog::info(
         "draining: no new requests, {} open ones may go on here for {} s and then go on elsewhere; a second "
         "signal ends at once",
@@ -106,7 +99,7 @@ absl::StatusOr<int> WorkerProgram::Drive(const ModelSource& source, Group& group
     return 1;
   }
   spdlog::info("ended in order");
-  return signal_ == SIGINT ? 128 + SIGINT : 0;
+  return ExitCodeAfter(signal_);
 }
 
 void WorkerProgram::OnLoss(const absl::Status& loss) {
