@@ -20,6 +20,8 @@ LISTENS = r"listening on \w+://[^:]+:(\d+)"
 class Process:
     """A command that runs until it is ended, and its log. `longspan`: the program; `on`: what runs it on a host."""
 
+    patience_s = 30  # for a line of the log
+
     def __init__(self, longspan, command, *arguments, ranks=1, model=MODEL, on=()):
         line = [*on, longspan, command, "--model", model, *arguments]
         if ranks > 1:
@@ -31,8 +33,8 @@ class Process:
         self.log.seek(0)
         return self.log.read()
 
-    def wait_for_log(self, pattern, seconds=30):
-        end = time.monotonic() + seconds
+    def wait_for_log(self, pattern, seconds=None):
+        end = time.monotonic() + (seconds or self.patience_s)
         while time.monotonic() < end:
             if found := re.search(pattern, self.log_text()):
                 return found.group(1)
@@ -41,10 +43,10 @@ class Process:
             time.sleep(0.02)
         raise AssertionError(f"no {pattern!r} in the log:\n{self.log_text()}")
 
-    def ready(self, *patterns):
+    def ready(self, *patterns, seconds=None):
         """What each pattern finds in the log; the process is killed when it does not come that far."""
         try:
-            return [self.wait_for_log(pattern) for pattern in patterns]
+            return [self.wait_for_log(pattern, seconds) for pattern in patterns]
         except BaseException:
             self.process.kill()
             raise

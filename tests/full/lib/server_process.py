@@ -2,14 +2,12 @@
 import http.client
 import json
 import os
-import re
 import signal
-import subprocess
 import sys
-import tempfile
 import time
 
-MPIRUN = os.path.join(os.path.dirname(os.path.realpath(__file__)), "../../../launcher/local-mpirun")
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "../../launcher"))
+from server import LISTENS, Process  # pylint: disable=wrong-import-position
 
 
 def check(condition, what):
@@ -18,24 +16,18 @@ def check(condition, what):
         sys.exit(1)
 
 
-class Server:
+class Server(Process):
     """On a free port. With (tp, kvp) it runs as a group under mpirun."""
 
+    patience_s = 60
+
     def __init__(self, longspan, model, *arguments, layout=(1, 1)):
-        command = [longspan, "serve", "--model", model, "--port", "0", *arguments]
         ranks = layout[0] * layout[1]
-        if ranks > 1:
-            command = [MPIRUN, "-n", str(ranks), *command, "--tp", str(layout[0]), "--kvp", str(layout[1])]
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("LONGSPAN_")}
         self.grouped = ranks > 1
-        self.log = tempfile.TemporaryFile("w+")
-        self.process = subprocess.Popen(command, stderr=self.log, stdout=subprocess.DEVNULL, env=environment)
-        try:
-            self.port = int(self.wait_for_log(r"listening on \w+://[^:]+:(\d+)"))
-            self.wait_for_log(r"(ready) after", 300)
-        except BaseException:
-            self.process.kill()
-            raise
+        grid = ["--tp", str(layout[0]), "--kvp", str(layout[1])] if self.grouped else []
+        super().__init__(longspan, "serve", "--port", "0", *arguments, *grid, ranks=ranks, model=model)
+        self.port = int(self.ready(LISTENS)[0])
+        self.ready(r"(ready) after", seconds=300)
         self.url = f"http://127.0.0.1:{self.port}"
 
     def __enter__(self):
@@ -46,20 +38,6 @@ class Server:
             self.process.send_signal(signal.SIGTERM)
         if kind is not None:
             print("the server's log ends with:", *self.log_text().splitlines()[-20:], sep="\n  ", flush=True)
-
-    def log_text(self):
-        self.log.seek(0)
-        return self.log.read()
-
-    def wait_for_log(self, pattern, seconds=60):
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            if found := re.search(pattern, self.log_text()):
-                return found.group(1)
-            if self.process.poll() is not None:
-                break
-            time.sleep(0.05)
-        raise AssertionError(f"no {pattern!r} in the log:\n{self.log_text()}")
 
     def ask(self, method, path, body=None):
         """Status, and the body, parsed where it is JSON."""
