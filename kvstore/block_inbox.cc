@@ -26,21 +26,9 @@ void BlockInbox::Close(const HandoffId& handoff) {
 std::optional<PieceRejection> BlockInbox::Accept(std::span<const std::byte> header,
                                                  std::span<const std::byte> payload) {
   PieceMessage message;
-  std::optional<PieceRejection> rejection = DecodePieceHeader(header, &message);
-  if (!rejection.has_value()) {
-    const std::shared_ptr<BlockReceiver> receiver = Find(message.handoff);
-    rejection = receiver == nullptr ? PieceRejection::kToken : receiver->Accept(header, payload);
-  }
-  if (rejection.has_value()) {
-    const std::lock_guard lock(mutex_);
-    ++rejected_[static_cast<size_t>(*rejection)];
-  }
-  return rejection;
-}
-
-std::array<int64_t, kPieceRejections> BlockInbox::rejected() const {
-  const std::lock_guard lock(mutex_);
-  return rejected_;
+  if (const auto rejection = DecodePieceHeader(header, &message); rejection.has_value()) return rejection;
+  const std::shared_ptr<BlockReceiver> receiver = Find(message.handoff);
+  return receiver == nullptr ? PieceRejection::kToken : receiver->Accept(header, payload);
 }
 
 std::shared_ptr<BlockReceiver> BlockInbox::Find(const HandoffId& handoff) const {

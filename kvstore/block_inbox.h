@@ -1,10 +1,9 @@
 // Where KV arrives at a rank: brings each message to the receiver of its handoff.
 //
 // A token opens nothing but its own handoff, and only while that is open: what is late, replayed or made up
-// is refused and counted, however well formed. Threads: any.
+// is refused, however well formed. Threads: any.
 #pragma once
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <map>
@@ -28,15 +27,11 @@ class BlockInbox {
   // BlockReceiver::Accept of the handoff that the header names; kToken when none is open.
   std::optional<PieceRejection> Accept(std::span<const std::byte> header, std::span<const std::byte> payload);
 
-  // Messages refused by reason, since the start.
-  std::array<int64_t, kPieceRejections> rejected() const;
-
  private:
   std::shared_ptr<BlockReceiver> Find(const HandoffId& handoff) const;
 
   mutable std::mutex mutex_;  // guards what follows; never held while a message is checked
   std::map<HandoffToken, std::shared_ptr<BlockReceiver>> open_;
-  std::array<int64_t, kPieceRejections> rejected_{};
 };
 
 }  // namespace longspan

@@ -1,7 +1,9 @@
 #include "kvstore/piece_message.h"
 
+#include <algorithm>
 #include <bit>
 #include <cstring>
+#include <functional>
 #include <limits>
 #include <utility>
 
@@ -103,6 +105,10 @@ std::string_view PieceRejectionName(PieceRejection rejection) {
       "header",    "token",  "epoch",  "format", "coordinates",
       "duplicate", "filled", "length", "hash",   "checksum"};
   return kNames[static_cast<size_t>(rejection)];
+}
+
+void AddTo(PieceRejectionCounts* sum, const PieceRejectionCounts& counts) {
+  std::transform(counts.begin(), counts.end(), sum->begin(), sum->begin(), std::plus<>());
 }
 
 PieceMessage DescribePieces(const HandoffPlan& plan, const HandoffId& handoff,

@@ -78,6 +78,8 @@ enum class PieceRejection : uint8_t {
 inline constexpr int kPieceRejections = 10;
 // "header", "token", …: for metrics and logs.
 std::string_view PieceRejectionName(PieceRejection rejection);
+using PieceRejectionCounts = std::array<int64_t, kPieceRejections>;  // of messages, by reason
+void AddTo(PieceRejectionCounts* sum, const PieceRejectionCounts& counts);
 
 inline constexpr size_t kPieceHeaderBytes = 128;
 using PieceHeader = std::array<std::byte, kPieceHeaderBytes>;

@@ -12,6 +12,7 @@
 #include <prometheus/text_serializer.h>
 
 #include "absl/strings/str_cat.h"
+#include "kvstore/piece_message.h"
 
 namespace longspan {
 namespace {
@@ -68,9 +69,9 @@ struct Metrics::State {
                "KV that came from other groups: useful is what was wanted, moved what was sent for it.");
   prometheus::Family<prometheus::Counter>& handoffs =
       Counters("handoffs_total", "Requests whose KV was to come from another group.");
-  prometheus::Counter& refused_pieces =
-      Counters("blocks_rejected_total", "Messages with KV that did not prove to be what was wanted.")
-          .Add({{"reason", "handoff"}});
+  prometheus::Family<prometheus::Counter>& refused_pieces =
+      Counters("blocks_rejected_total",
+               "Messages with KV that did not prove to be what was wanted, by what was wrong first.");
   prometheus::Gauge& queue_depth = Gauges("queue_depth", "Requests that wait.").Add({});
   prometheus::Gauge& running = Gauges("running_requests", "Requests that hold KV.").Add({});
   prometheus::Counter& prefill_tokens =
@@ -169,7 +170,10 @@ std::string Metrics::Render(const ClusterView& cluster) {
   raise(state.handoff_bytes, {{"kind", "moved"}}, totals.handoff_moved_bytes);
   raise(state.handoffs, {{"outcome", "complete"}}, totals.handoffs_total);
   raise(state.handoffs, {{"outcome", "given_up"}}, totals.handoffs_given_up_total);
-  State::Raise(state.refused_pieces, static_cast<double>(totals.handoff_refused_pieces));
+  for (size_t i = 0; i < totals.handoff_refused_pieces.size(); ++i) {
+    const std::string reason(PieceRejectionName(static_cast<PieceRejection>(i)));
+    raise(state.refused_pieces, {{"reason", reason}}, totals.handoff_refused_pieces[i]);
+  }
   for (size_t i = 0; i < cluster.comm.bytes.size(); ++i) {
     const std::string op(Name(static_cast<CommOp>(i)));
     State::Raise(state.comm_bytes.Add({{"op", op}}), static_cast<double>(cluster.comm.bytes[i]));

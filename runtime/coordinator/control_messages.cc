@@ -1,5 +1,6 @@
 #include "runtime/coordinator/control_messages.h"
 
+#include <algorithm>
 #include <chrono>
 #include <cstring>
 #include <utility>
@@ -20,6 +21,14 @@ auto ToVector(const Values& values) {
 template <typename From, typename To>
 void Append(const From& from, To* to) {
   to->Add(from.begin(), from.end());
+}
+// Of a build that knows more or fewer reasons, what both know.
+template <typename Values>
+PieceRejectionCounts CountsOf(const Values& values) {
+  PieceRejectionCounts counts = {};
+  std::copy_n(values.begin(), std::min<size_t>(counts.size(), static_cast<size_t>(values.size())),
+              counts.begin());
+  return counts;
 }
 
 }  // namespace
@@ -115,7 +124,7 @@ control::Status ToMessage(const GroupStatus& status) {
   message.set_handoffs_given_up_total(engine.handoffs_given_up_total);
   message.set_handoff_useful_bytes(engine.handoff_useful_bytes);
   message.set_handoff_moved_bytes(engine.handoff_moved_bytes);
-  message.set_handoff_refused_pieces(engine.handoff_refused_pieces);
+  Append(engine.handoff_refused_pieces, message.mutable_handoff_refused_pieces());
   message.set_prefill_tokens_per_s(engine.prefill_tokens_per_s);
   message.set_decode_step_s(engine.decode_step_s);
   for (const SequenceSnapshot& sequence : engine.sequences) {
@@ -168,7 +177,7 @@ absl::StatusOr<GroupStatus> FromMessage(const control::Status& message, int kvp)
   engine.handoffs_given_up_total = message.handoffs_given_up_total();
   engine.handoff_useful_bytes = message.handoff_useful_bytes();
   engine.handoff_moved_bytes = message.handoff_moved_bytes();
-  engine.handoff_refused_pieces = message.handoff_refused_pieces();
+  engine.handoff_refused_pieces = CountsOf(message.handoff_refused_pieces());
   engine.prefill_seconds_total = message.prefill_seconds_total();
   engine.decode_seconds_total = message.decode_seconds_total();
   engine.prefill_tokens_per_s = message.prefill_tokens_per_s();
@@ -243,7 +252,7 @@ control::KvArrived ToMessage(RunId run, const KvArrival& arrival) {
   message.set_complete(arrival.complete);
   message.set_useful_bytes(arrival.useful_bytes);
   message.set_moved_bytes(arrival.moved_bytes);
-  message.set_refused_pieces(arrival.refused_pieces);
+  Append(arrival.refused_pieces, message.mutable_refused_pieces());
   message.set_seconds(arrival.seconds);
   message.set_exposed_seconds(arrival.exposed_seconds);
   return message;
@@ -253,7 +262,7 @@ KvArrival FromMessage(const control::KvArrived& message) {
   return {.complete = message.complete(),
           .useful_bytes = message.useful_bytes(),
           .moved_bytes = message.moved_bytes(),
-          .refused_pieces = message.refused_pieces(),
+          .refused_pieces = CountsOf(message.refused_pieces()),
           .seconds = message.seconds(),
           .exposed_seconds = message.exposed_seconds()};
 }

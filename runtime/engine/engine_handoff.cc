@@ -104,7 +104,7 @@ void Engine::KvArrived(const HandoffId& handoff, KvArrival arrival) {
   EngineTotals& totals = state.totals;
   totals.handoff_useful_bytes += arrival.complete ? arrival.useful_bytes : 0;
   totals.handoff_moved_bytes += arrival.moved_bytes;
-  totals.handoff_refused_pieces += arrival.refused_pieces;
+  AddTo(&totals.handoff_refused_pieces, arrival.refused_pieces);
   arrival.seconds = ToSeconds(now - sequence.kv_opened_at);
   if (sequence.goes_on) arrival.exposed_seconds = ToSeconds(now - sequence.went_on_at);
   ++(arrival.complete ? totals.handoffs_total : totals.handoffs_given_up_total);

@@ -54,7 +54,7 @@ EngineTotals& EngineTotals::operator+=(const EngineTotals& other) {
   handoffs_given_up_total += other.handoffs_given_up_total;
   handoff_useful_bytes += other.handoff_useful_bytes;
   handoff_moved_bytes += other.handoff_moved_bytes;
-  handoff_refused_pieces += other.handoff_refused_pieces;
+  AddTo(&handoff_refused_pieces, other.handoff_refused_pieces);
   return *this;
 }
 

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "kvstore/piece_message.h"
 #include "runtime/engine/request.h"
 
 namespace longspan {
@@ -47,7 +48,8 @@ struct EngineTotals {
   double prefill_seconds_total = 0, decode_seconds_total = 0;
   // Of requests whose KV came from another group.
   int64_t handoffs_total = 0, handoffs_given_up_total = 0;
-  int64_t handoff_useful_bytes = 0, handoff_moved_bytes = 0, handoff_refused_pieces = 0;
+  int64_t handoff_useful_bytes = 0, handoff_moved_bytes = 0;
+  PieceRejectionCounts handoff_refused_pieces = {};
 
   EngineTotals& operator+=(const EngineTotals& other);
 };

@@ -32,7 +32,8 @@ struct Small {
   uint64_t epoch = 0;
   int32_t rank = 0;  // that sends it
   uint32_t complete = 0;
-  int64_t moved_bytes = 0, refused_pieces = 0;
+  int64_t moved_bytes = 0;
+  PieceRejectionCounts refused_pieces = {};
 };
 using Checksum = std::array<uint64_t, 2>;
 constexpr size_t kChecksumOffset = 1 + sizeof(Small);
@@ -229,7 +230,10 @@ void HandoffAgent::Take(ReceivedMessage message) {
 void HandoffAgent::TakePiece(ReceivedMessage message) {
   const ByteSpan header = ByteSpan(message.header).subspan(1), payload = message.payload;
   PieceMessage piece;
-  if (DecodePieceHeader(header, &piece)) return;
+  if (DecodePieceHeader(header, &piece)) {
+    ++strangers_;
+    return;
+  }
   {
     const std::lock_guard lock(mutex_);
     if (!incoming_.contains(piece.handoff.token)) {
@@ -250,7 +254,7 @@ void HandoffAgent::TakePiece(ReceivedMessage message) {
     if (!incoming.ended && incoming.receiver->complete()) EndIncoming(incoming, /*complete=*/true);
     return;
   }
-  ++incoming.refused_pieces;
+  ++incoming.refused_pieces[static_cast<size_t>(*rejection)];
   if (incoming.ended || ++incoming.refused_in_a_row > kMostHastyAsks) return;
   if (const std::vector<BlockTransfer> refused = incoming.receiver->TakeRefused(); !refused.empty()) {
     AskAgain(incoming, refused);
@@ -267,7 +271,7 @@ void HandoffAgent::TakeEarly() {
   }
   // What was on its way to a request that is cancelled comes late too: no reason to fill the log.
   if (strangers_ > 0 && (!strangers_told_ || now - *strangers_told_ > kTellStrangersAgain)) {
-    spdlog::warn("{} messages with KV are refused: their handoff is over, or never began here", strangers_);
+    spdlog::warn("{} messages with KV are refused: of a handoff that is over, or of none at all", strangers_);
     strangers_ = 0;
     strangers_told_ = now;
   }
@@ -321,7 +325,7 @@ void HandoffAgent::TakeEnd(ByteSpan header) {
           .first->second;
   if (tally.epoch != small.epoch || !tally.ranks.insert(small.rank).second) return;
   tally.moved_bytes += small.moved_bytes;
-  tally.refused_pieces += small.refused_pieces;
+  AddTo(&tally.refused_pieces, small.refused_pieces);
   tally.failed = tally.failed || small.complete == 0;
   if (incoming != incoming_.end()) Settle(incoming->second);
 }

@@ -101,7 +101,8 @@ class HandoffAgent {
     int rounds = 0;            // of asking again
     int refused_in_a_row = 0;  // pieces
     Clock::Time quiet_since, told;
-    int64_t moved_bytes = 0, refused_pieces = 0;
+    int64_t moved_bytes = 0;
+    PieceRejectionCounts refused_pieces = {};
     bool ended = false;  // complete or given up
   };
   // What the ranks say of their ends, to rank 0; some may before rank 0 itself has begun.
@@ -110,7 +111,8 @@ class HandoffAgent {
     uint64_t epoch = 0;
     std::set<int> ranks;
     bool failed = false, told = false;
-    int64_t moved_bytes = 0, refused_pieces = 0;
+    int64_t moved_bytes = 0;
+    PieceRejectionCounts refused_pieces = {};
   };
   struct Note {  // a message of a few bytes
     std::string address;
@@ -166,7 +168,7 @@ class HandoffAgent {
   // has got to its step.
   std::deque<EarlyPiece> early_;
   size_t early_bytes_ = 0;
-  int64_t strangers_ = 0;  // messages of no handoff of this rank, since that was told
+  int64_t strangers_ = 0;  // pieces of no handoff of this rank, since that was told
   std::optional<Clock::Time> strangers_told_;
   size_t turn_ = 0;
   Clock::Time next_look_;

@@ -22,10 +22,10 @@ struct KvPeer {
 
 // How a handoff went at all ranks of the group that receives.
 struct KvArrival {
-  bool complete = false;       // else it is given up
-  int64_t useful_bytes = 0;    // that were wanted
-  int64_t moved_bytes = 0;     // payloads that came, also damaged and repeated ones
-  int64_t refused_pieces = 0;  // messages
+  bool complete = false;     // else it is given up
+  int64_t useful_bytes = 0;  // that were wanted
+  int64_t moved_bytes = 0;   // payloads that came, also damaged and repeated ones
+  PieceRejectionCounts refused_pieces = {};
   // The engine's: from being ready to the arrival, and the part of it after the source had computed all.
   double seconds = 0, exposed_seconds = 0;
 };

@@ -3,10 +3,18 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <cstdio>
 #include <random>
+#include <sstream>
 
+#include <spdlog/sinks/ostream_sink.h>
+#include <spdlog/spdlog.h>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_split.h"
 #include "comm/faulty_transport.h"
 #include "comm/in_process_transport.h"
+#include "comm/ucx_transport.h"
 #include "gtest/gtest.h"
 #include "tests/group/goldens.h"
 #include "tests/group/running_group.h"
@@ -129,7 +137,8 @@ TEST_P(TransportFaultsTest, TokensAreThoseOfOneProcess) {
     handoffs.push_back(std::make_unique<Handoff>(source, destination, all.cases[which], all.expected[which],
                                                  Handoff::Cancellation{}));
   }
-  int64_t given_up = 0, refused = 0, useful = 0, moved = 0;
+  int64_t given_up = 0, useful = 0, moved = 0;
+  PieceRejectionCounts refused = {};
   for (size_t i = 0; i < handoffs.size(); ++i) {
     SCOPED_TRACE(::testing::Message() << "run " << i);
     const HandoffResult result = handoffs[i]->Wait();
@@ -137,7 +146,7 @@ TEST_P(TransportFaultsTest, TokensAreThoseOfOneProcess) {
     EXPECT_EQ(result.tokens, all.expected[(i + seed) % all.cases.size()]);
     ASSERT_TRUE(result.arrival.has_value());
     given_up += result.arrival->complete ? 0 : 1;
-    refused += result.arrival->refused_pieces;
+    AddTo(&refused, result.arrival->refused_pieces);
     useful += result.arrival->complete ? result.arrival->useful_bytes : 0;
     moved += result.arrival->moved_bytes;
   }
@@ -151,7 +160,14 @@ TEST_P(TransportFaultsTest, TokensAreThoseOfOneProcess) {
     EXPECT_EQ(given_up, kRunsOfFaults);
   }
   const bool refuses = faults.at_source.flip > 0 || faults.at_source.duplicate > 0 || faults.stale > 0;
-  EXPECT_EQ(refused > 0, refuses) << refused;
+  EXPECT_EQ(refused != PieceRejectionCounts{}, refuses);
+  if (faults.at_source.flip > 0) {
+    EXPECT_GT(refused[static_cast<size_t>(PieceRejection::kChecksum)], 0);
+  }
+  if (faults.at_source.duplicate > 0) {
+    EXPECT_GT(refused[static_cast<size_t>(PieceRejection::kDuplicate)], 0);
+  }
+  EXPECT_EQ(snapshot.handoff_refused_pieces, refused);
 }
 
 INSTANTIATE_TEST_SUITE_P(Faults, TransportFaultsTest, ::testing::Range(0, kKindsOfFaults));
@@ -223,6 +239,49 @@ TEST(HandoffFaultsTest, Cancel) {
   destination.ExpectAllFree();
   for (int stage = 1; stage < kStages; ++stage)
     EXPECT_GT(ended_early[static_cast<size_t>(stage)], 0) << stage;
+}
+
+// While it lives, what is logged goes to it.
+class CapturedLog {
+ public:
+  CapturedLog() : before_(spdlog::default_logger()) {
+    spdlog::set_default_logger(std::make_shared<spdlog::logger>(
+        "captured", std::make_shared<spdlog::sinks::ostream_sink_mt>(text_)));
+  }
+  // Nobody logs any more.
+  std::vector<std::string> End() {
+    spdlog::set_default_logger(before_);
+    return absl::StrSplit(text_.str(), '\n', absl::SkipEmpty());
+  }
+
+ private:
+  const std::shared_ptr<spdlog::logger> before_;
+  std::ostringstream text_;
+};
+
+// Over the network, as between hosts.
+TEST(HandoffFaultsTest, WhatIsReplayedIsRefusedAndLoggedOnce) {
+  const Cases& all = TheCases();
+  CapturedLog log;
+  {
+    RunningGroup source(
+        GroupOptionsOf({1, 1}, [] { return CreateStaleTransport(*CreateUcxTransport({}), /*seed=*/1, 1); }));
+    RunningGroup destination(GroupOptionsOf({1, 1}, [] { return *CreateUcxTransport({}); }));
+    for (int round = 0; round < 2; ++round) {
+      for (size_t i = 1; i < 7; ++i) {
+        Handoff handoff(source, destination, all.cases[i], all.expected[i], Handoff::Cancellation{});
+        const HandoffResult result = handoff.Wait();
+        EXPECT_EQ(result.tokens, all.expected[i]);
+        EXPECT_TRUE(result.arrival->complete);
+      }
+      std::this_thread::sleep_for(std::chrono::seconds(2));  // what is early is kept for a while
+    }
+    destination.ExpectAllFree();
+  }
+  std::vector<std::string> lines = log.End();
+  std::erase_if(lines, [](const std::string& line) { return !absl::StrContains(line, "are refused"); });
+  ASSERT_EQ(lines.size(), 1u);
+  std::printf("%s\n", lines[0].c_str());
 }
 
 TEST(HandoffFaultsTest, DeadlineOfKvThatNeverComes) {

@@ -43,7 +43,7 @@ void ExpectAsAlone(const std::string& golden, const std::vector<HandoffCase>& ca
       EXPECT_TRUE(result.arrival->complete);
       EXPECT_EQ(result.arrival->useful_bytes, PlannedBytes(model, cases[i]));
       EXPECT_EQ(result.arrival->moved_bytes, result.arrival->useful_bytes);
-      EXPECT_EQ(result.arrival->refused_pieces, 0);
+      EXPECT_EQ(result.arrival->refused_pieces, PieceRejectionCounts{});
     }
     source.ExpectAllFree();
     destination.ExpectAllFree();

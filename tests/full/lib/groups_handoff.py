@@ -71,7 +71,7 @@ def compare(what, longspan, model, asked, expected, groups, kv_bytes):
                                 f"alone {wanted}\n{coordinator.log_text()[-3000:]}")
     metrics = {name: coordinator.metric(f"longspan_{name}") for name in (
         'handoffs_total{outcome="complete"}', 'handoffs_total{outcome="given_up"}', 'handoff_bytes_total{kind="useful"}',
-        'handoff_bytes_total{kind="moved"}', "handoff_refused_total", 'recomputed_tokens_total{reason="handoff"}')}
+        'handoff_bytes_total{kind="moved"}', "blocks_rejected_total", 'recomputed_tokens_total{reason="handoff"}')}
     complete, given_up, useful, moved, refused, recomputed = metrics.values()
     print(f"{what}: {REQUESTS} requests as from one process in {took_s:.0f} s; {complete:.0f} handoffs, "
           f"{given_up:.0f} given up, {useful / 1e6:.1f} MB useful, {moved / 1e6:.1f} MB moved", flush=True)
