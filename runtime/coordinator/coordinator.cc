@@ -491,7 +491,8 @@ absl::StatusOr<GroupId> Coordinator::AddGroup(GroupDescription description, cons
   GroupId id = 0;
   {
     const std::lock_guard lock(mutex_);
-    GroupIdentity identity = identity_;
+    // With the last group goes what groups have settled, unless somebody has tokens by it.
+    GroupIdentity identity = groups_.empty() && flows_.empty() ? options_.identity : identity_;
     if (identity.protocol == 0) identity.protocol = description.identity.protocol;
     for (std::string GroupIdentity::*field :
          {&GroupIdentity::model, &GroupIdentity::tokenizer, &GroupIdentity::numerics}) {

@@ -36,6 +36,7 @@ std::string_view Name(Decision::Kind kind) {
 void Dispatcher::AddGroup(GroupId id, GroupDescription description) {
   const auto [it, is_new] = groups_.emplace(id, std::make_unique<Group>(id, std::move(description)));
   LONGSPAN_CHECK(is_new);
+  had_groups_ = true;
   Group& group = *it->second;
   while (group.layout < layouts_.size() && !HaveEqualDemand(layouts_[group.layout], group.description)) {
     ++group.layout;
@@ -122,7 +123,12 @@ bool Dispatcher::SetLoad(GroupId id, const GroupLoad& load) {
 }
 
 absl::Status Dispatcher::Admits() const {
-  if (largest_[0] == 0) return absl::UnavailableError("no group has joined yet: try again later");
+  if (largest_[0] == 0) {
+    return absl::UnavailableError(absl::StrCat(!groups_.empty() ? "only prefill groups are there"
+                                               : had_groups_    ? "no group is left"
+                                                                : "no group has joined yet",
+                                               ": try again later"));
+  }
   if (waiting() < options_.max_waiting) return absl::OkStatus();
   return absl::ResourceExhaustedError(
       absl::StrCat("the queue is full with ", waiting(), " requests: try again later"));

@@ -176,6 +176,7 @@ class Dispatcher {
   TicketId next_ticket_ = 1;
   int64_t runs_ = 0;  // that have begun
   std::map<GroupId, std::unique_ptr<Group>> groups_;
+  bool had_groups_ = false;
   std::vector<GroupDescription> layouts_;  // no two HaveEqualDemand
   std::map<TicketId, std::unique_ptr<Ticket>> tickets_;
   TicketQueue queue_;

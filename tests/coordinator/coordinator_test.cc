@@ -463,6 +463,26 @@ TEST_F(CoordinatorTest, AGroupOfAnotherIdentityIsNotTakenIn) {
   EXPECT_EQ(coordinator_->view().groups.size(), 1u);
 }
 
+TEST_F(CoordinatorTest, TheNumericsOfGroupsThatHaveLeftBindNobody) {
+  const auto a = Join();
+  GroupDescription other = Description("b");
+  other.identity.numerics = "16 bf16";
+  const auto join_other = [&] {
+    return coordinator_->AddGroup(other, [](GroupId) { return std::make_shared<FakeGroup>(); }).status();
+  };
+  const auto listener = std::make_shared<Listener>();
+  Submit(Prompt({1, 2}, 5), listener);
+  a->runs[0].listener->OnStart();
+  a->runs[0].listener->OnToken(Token(7));
+  EXPECT_TRUE(absl::IsFailedPrecondition(join_other()));
+  coordinator_->RemoveGroup(1, absl::OkStatus());
+  // Its token is of the numerics of before.
+  EXPECT_TRUE(absl::IsFailedPrecondition(join_other()));
+  coordinator_->Cancel(1);
+  EXPECT_TRUE(join_other().ok());
+  EXPECT_EQ(coordinator_->identity().numerics, "16 bf16");
+}
+
 TEST_F(CoordinatorTest, AGroupThatDrainsKeepsWhatItHasAndGetsNothingNew) {
   const auto a = Join(Description("a"));
   const GroupId id_a = last_group_;

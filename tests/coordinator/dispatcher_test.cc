@@ -114,9 +114,17 @@ TEST_F(DispatcherTest, WhatNeverFitsIsRefusedWithTheLargestContext) {
   EXPECT_TRUE(TrySubmit(8, 2).ok());
 }
 
+TEST_F(DispatcherTest, WithoutAGroupThatAnswersNothingIsTaken) {
+  Begin();
+  EXPECT_EQ(dispatcher_->Admits(), absl::UnavailableError("no group has joined yet: try again later"));
+  Join(1, {100}, 1, GroupRole::kPrefill);
+  EXPECT_EQ(dispatcher_->Admits(), absl::UnavailableError("only prefill groups are there: try again later"));
+  dispatcher_->RemoveGroup(1, now_);
+  EXPECT_EQ(dispatcher_->Admits(), absl::UnavailableError("no group is left: try again later"));
+}
+
 TEST_F(DispatcherTest, AFullQueueRefuses) {
   Begin({.max_waiting = 2, .max_waiting_tokens = 50});
-  EXPECT_TRUE(absl::IsUnavailable(dispatcher_->Admits()));
   EXPECT_TRUE(absl::IsUnavailable(TrySubmit(1, 1).status()));
   Join(1, {100}, 1);
   Submit(10, 10);
