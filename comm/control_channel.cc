@@ -206,9 +206,9 @@ class Server final : public ControlServer {
     builder.RegisterService(&service_);
     server_ = builder.BuildAndStart();
     if (server_ != nullptr && port_ != 0) return absl::OkStatus();
-    return absl::FailedPreconditionError(
-        absl::StrCat("cannot listen on ", address, ": is the port taken, is the address this machine's",
-                     tls.enabled() ? ", do certificate and key belong together?" : "?"));
+    return absl::FailedPreconditionError(absl::StrCat(
+        "cannot listen for groups on ", address, ": is the port taken, is the address this machine's",
+        tls.enabled() ? ", do certificate and key belong together?" : "?"));
   }
   int port() const override { return port_; }
 
@@ -324,6 +324,9 @@ class ClientStream final : public grpc::ClientBidiReactor<control::FromGroupBatc
   absl::Status why_;
 };
 
+// gRPC cannot listen: the caller says so.
+thread_local bool is_listening = false;
+
 // The process's, as gRPC's own.
 std::function<void(const std::string&)>& ErrorLog() {
   static auto* log = new std::function<void(const std::string&)>;
@@ -335,14 +338,17 @@ std::function<void(const std::string&)>& ErrorLog() {
 void LogControlErrors(std::function<void(const std::string& text)> log) {
   ErrorLog() = std::move(log);
   gpr_set_log_function([](gpr_log_func_args* args) {
-    if (args->severity == GPR_LOG_SEVERITY_ERROR) ErrorLog()(args->message);
+    if (args->severity == GPR_LOG_SEVERITY_ERROR && !is_listening) ErrorLog()(args->message);
   });
 }
 
 absl::StatusOr<std::unique_ptr<ControlServer>> ListenForGroups(const std::string& address,
                                                                const ControlTls& tls, AcceptStream accept) {
   auto server = std::make_unique<Server>(std::move(accept));
-  if (absl::Status status = server->Listen(address, tls); !status.ok()) return status;
+  is_listening = true;
+  const absl::Status status = server->Listen(address, tls);
+  is_listening = false;
+  if (!status.ok()) return status;
   return server;
 }
 

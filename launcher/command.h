@@ -6,10 +6,9 @@
 #include <string>
 #include <vector>
 
-#include <CLI/CLI.hpp>
-
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "launcher/cli_fwd.h"
 #include "launcher/rank_env.h"
 
 namespace longspan {

@@ -4,6 +4,7 @@
 #include <optional>
 
 #include <yaml-cpp/yaml.h>
+#include <CLI/CLI.hpp>
 
 #include "absl/container/flat_hash_set.h"
 #include "absl/strings/ascii.h"

@@ -31,7 +31,7 @@ void AddControlFiles(CLI::App& app, ControlFiles* files) {
       AddOption(app, "--grpc-key", "F", "the certificate's private key (PEM)",
                 Into(&files->key, NonEmptyText())),
   };
-  for (CLI::Option* option : added) option->group("Network");
+  SetTitle(added, "Network");
 }
 
 absl::Status CheckControlFiles(const ControlFiles& files, const std::string& host, bool insecure) {

@@ -3,11 +3,10 @@
 
 #include <string>
 
-#include <CLI/CLI.hpp>
-
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "comm/control_channel.h"
+#include "launcher/cli_fwd.h"
 
 namespace longspan {
 

@@ -243,7 +243,7 @@ void AddSamplingOptions(CLI::App& app, GenerationRequest* request) {
                 "with --json: the log-probability of each token, and the N likeliest tokens in its place",
                 Into(&request->logprobs, WholeNumber(0, kMaxLogprobs))),
   };
-  for (CLI::Option* option : added) option->group("Generation");
+  SetTitle(added, "Generation");
 }
 
 absl::StatusOr<std::vector<GenerationRequest>> ParseRequestLines(std::string_view text,

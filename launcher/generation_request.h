@@ -9,9 +9,8 @@
 #include <utility>
 #include <vector>
 
-#include <CLI/CLI.hpp>
-
 #include "absl/status/statusor.h"
+#include "launcher/cli_fwd.h"
 #include "runtime/chat/chat_template.h"
 #include "runtime/engine/request.h"
 #include "runtime/tokenizer/tokenizer.h"

@@ -34,7 +34,7 @@ void AddHttpFrontOptions(CLI::App& app, HttpFrontOptions* options) {
                 Into(&options->tls_key, NonEmptyText())),
       AddInsecure(app, &options->insecure),
   };
-  for (CLI::Option* option : network) option->group("Network");
+  SetTitle(network, "Network");
   const std::vector<CLI::Option*> service = {
       AddOption(app, "--served-model-name", "NAME", "what requests call the model (the file's name)",
                 Into(&options->served_model_name, NonEmptyText())),
@@ -47,7 +47,7 @@ void AddHttpFrontOptions(CLI::App& app, HttpFrontOptions* options) {
                 "at SIGTERM, or under mpirun at SIGUSR1: how long open requests may go on (30s)",
                 Into(&options->drain_timeout_s, Duration())),
   };
-  for (CLI::Option* option : service) option->group("Service");
+  SetTitle(service, "Service");
 }
 
 CLI::Option* AddInsecure(CLI::App& app, bool* insecure) {
@@ -85,11 +85,13 @@ absl::Status CheckHttpFront(const HttpFrontOptions& options) {
                                  "--tls-cert and --tls-key, or --insecure where the network is trusted"));
 }
 
-absl::StatusOr<std::unique_ptr<ApiServer>> ListenForHttp(HttpFrontOptions* options, const std::string& model,
-                                                         const Clock& clock) {
+absl::StatusOr<std::unique_ptr<ApiServer>> ListenForHttp(HttpFrontOptions* options,
+                                                         const std::string& address_options,
+                                                         const std::string& model, const Clock& clock) {
   ApiServerOptions api;
   api.http.host = options->host;
   api.http.port = static_cast<int>(options->port);
+  api.http.address_name = address_options;
   api.http.tls_certificate = options->tls_cert;
   api.http.tls_key = options->tls_key;
   if (options->served_model_name.empty()) options->served_model_name = ModelNameOf(model);

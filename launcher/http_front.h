@@ -6,11 +6,10 @@
 #include <string>
 #include <vector>
 
-#include <CLI/CLI.hpp>
-
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "comm/clock.h"
+#include "launcher/cli_fwd.h"
 #include "runtime/api/api_server.h"
 #include "runtime/coordinator/decision_log.h"
 
@@ -39,9 +38,11 @@ absl::Status ParseHostPort(std::string_view text, std::string* host, int64_t* po
 // UsageError names the options that do not go together. A public address needs TLS or --insecure.
 absl::Status CheckHttpFront(const HttpFrontOptions& options);
 
-// Listens, and says where. `model` is the path of the model that it is going to serve.
-absl::StatusOr<std::unique_ptr<ApiServer>> ListenForHttp(HttpFrontOptions* options, const std::string& model,
-                                                         const Clock& clock);
+// Listens, and says where. `model` is the path of the model that it is going to serve; errors name the
+// address by its options, as in "--host 127.0.0.1 --port 8000".
+absl::StatusOr<std::unique_ptr<ApiServer>> ListenForHttp(HttpFrontOptions* options,
+                                                         const std::string& address_options,
+                                                         const std::string& model, const Clock& clock);
 
 // What writes lines to --decision-log. FailedPrecondition when the file cannot be written.
 absl::StatusOr<LoggedDispatcher::Sink> OpenDecisionLog(const HttpFrontOptions& options);

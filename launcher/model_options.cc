@@ -47,7 +47,7 @@ void AddLayoutOptions(CLI::App& app, ModelOptions* options) {
                                                 {"avx2", Isa::kAvx2},
                                                 {"portable", Isa::kPortable}}))),
   };
-  for (CLI::Option* option : added) option->group("Ranks and processors");
+  SetTitle(added, "Ranks and processors");
 }
 
 void AddMemoryOptions(CLI::App& app, ModelOptions* options) {
@@ -64,7 +64,7 @@ void AddMemoryOptions(CLI::App& app, ModelOptions* options) {
                 "tokens of prompt and output together at most (the model's context)",
                 Into(&options->max_context, WholeNumber(1, kMaxTokens))),
   };
-  for (CLI::Option* option : added) option->group("Memory");
+  SetTitle(added, "Memory");
 }
 
 void AddComputeOptions(CLI::App& app, ModelOptions* options) {
@@ -85,7 +85,7 @@ void AddComputeOptions(CLI::App& app, ModelOptions* options) {
                 "same bits on any ranks, batch and chunk; always on for CPUs (on)",
                 Into(&options->rank_invariant, OnOff())),
   };
-  for (CLI::Option* option : added) option->group("Computation");
+  SetTitle(added, "Computation");
 }
 
 std::string Describe(const std::vector<RankGrid>& grids) {

@@ -5,13 +5,12 @@
 #include <optional>
 #include <string>
 
-#include <CLI/CLI.hpp>
-
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "kernels/dtype.h"
 #include "kernels/numerics.h"
 #include "kvstore/shard_map.h"
+#include "launcher/cli_fwd.h"
 #include "runtime/model/model_config.h"
 
 namespace longspan {

@@ -3,6 +3,8 @@
 #include <cmath>
 #include <limits>
 
+#include <CLI/CLI.hpp>
+
 #include "absl/strings/ascii.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
@@ -132,6 +134,10 @@ CLI::Option* AddListOption(CLI::App& app, const std::string& name, const std::st
 CLI::Option* AddFlag(CLI::App& app, const std::string& name, const std::string& description, bool* target) {
   return app.add_flag_function(
       name, [target](int64_t count) { *target = count > 0; }, description);
+}
+
+void SetTitle(const std::vector<CLI::Option*>& options, const std::string& title) {
+  for (CLI::Option* option : options) option->group(title);
 }
 
 }  // namespace longspan

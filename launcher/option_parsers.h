@@ -11,10 +11,9 @@
 #include <utility>
 #include <vector>
 
-#include <CLI/CLI.hpp>
-
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "launcher/cli_fwd.h"
 
 namespace longspan {
 
@@ -73,5 +72,8 @@ CLI::Option* AddListOption(CLI::App& app, const std::string& name, const std::st
                            const std::string& description, OptionSetter add);
 // An option that is on when named; it also takes a value as OnOff does, with =.
 CLI::Option* AddFlag(CLI::App& app, const std::string& name, const std::string& description, bool* target);
+
+// Under which title the help shows these.
+void SetTitle(const std::vector<CLI::Option*>& options, const std::string& title);
 
 }  // namespace longspan

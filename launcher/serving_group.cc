@@ -58,7 +58,7 @@ void AddServingOptions(CLI::App& app, ServingOptions* options) {
           "gap between a stream's tokens that prompts of others may cause (auto: from what a step costs)",
           Into(&options->itl_target_s, DurationOrAuto())),
   };
-  for (CLI::Option* option : added) option->group("Service");
+  SetTitle(added, "Service");
 }
 
 GroupIdentity IdentityOf(const ModelSource& source, const ModelTexts& texts) {

@@ -7,11 +7,10 @@
 #include <mutex>
 #include <string>
 
-#include <CLI/CLI.hpp>
-
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "comm/clock.h"
+#include "launcher/cli_fwd.h"
 #include "launcher/model_options.h"
 #include "launcher/model_texts.h"
 #include "runtime/coordinator/group_description.h"

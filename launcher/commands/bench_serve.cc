@@ -6,6 +6,8 @@
 #include <string>
 #include <utility>
 
+#include <CLI/CLI.hpp>
+
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "kernels/status_macros.h"
@@ -142,7 +144,7 @@ class BenchServeCommand final : public Command {
                   Into(&trace_, NonEmptyText()));
     rate->excludes(users)->excludes(trace);
     users->excludes(trace);
-    for (CLI::Option* option : {rate, users, trace}) option->group("Load (one of)");
+    SetTitle({rate, users, trace}, "Load (one of)");
 
     const std::string group = "Load";
     AddOption(app, "--requests", "N", "ends after N requests; of a trace, the first N",

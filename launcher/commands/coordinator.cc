@@ -38,7 +38,7 @@ class CoordinatorCommand final : public Command {
         AddOption(app, "--listen-grpc", "H:P", "where groups join, `longspan worker` (127.0.0.1:8001)",
                   Address(&grpc_host_, &grpc_port_)),
     };
-    for (CLI::Option* option : addresses) option->group("Network");
+    SetTitle(addresses, "Network");
     AddHttpFrontOptions(app, &http_);
     AddControlFiles(app, &control_files_);
     const std::vector<CLI::Option*> limits = {
@@ -53,7 +53,7 @@ class CoordinatorCommand final : public Command {
         AddOption(app, "--stall-timeout", "TIME", "likewise one that has work and makes no step (60s)",
                   Into(&stall_timeout_s_, Duration())),
     };
-    for (CLI::Option* option : limits) option->group("Service");
+    SetTitle(limits, "Service");
     AddLogLevel(app, &model_.log_level);
     AddLogFormat(app, &model_.log_format);
   }
@@ -93,7 +93,9 @@ class CoordinatorCommand final : public Command {
     GroupServerOptions groups;
     LONGSPAN_ASSIGN_OR_RETURN(groups.tls, ReadControlTls(control_files_));
     Coordinator coordinator(std::move(options), clock);
-    LONGSPAN_ASSIGN_OR_RETURN(std::unique_ptr<ApiServer> server, ListenForHttp(&http_, model_.model, clock));
+    const std::string address = absl::StrCat("--listen-http ", http_.host, ":", http_.port);
+    LONGSPAN_ASSIGN_OR_RETURN(std::unique_ptr<ApiServer> server,
+                              ListenForHttp(&http_, address, model_.model, clock));
 
     LogControlErrors();
     groups.address = absl::StrCat(grpc_host_, ":", grpc_port_);

@@ -3,6 +3,8 @@
 #include <optional>
 #include <string>
 
+#include <CLI/CLI.hpp>
+
 #include "kernels/status_macros.h"
 #include "launcher/commands/generate_program.h"
 #include "launcher/exit_status.h"
@@ -27,7 +29,7 @@ class GenerateCommand final : public Command {
                                  Into(&options_.token_ids, NonEmptyText()));
     prompt->excludes(file)->excludes(ids);
     file->excludes(ids);
-    for (CLI::Option* option : {prompt, file, ids}) option->group("Prompt (one of)");
+    SetTitle({prompt, file, ids}, "Prompt (one of)");
     AddFlag(app, "--chat", "a text is what a user says: puts it into the model's chat template",
             &options_.chat)
         ->excludes(ids)

@@ -37,7 +37,7 @@ class ServeCommand final : public Command {
         AddOption(app, "--port", "N", "port to listen on; 0 for any free one (8000)",
                   Into(&options_.http.port, WholeNumber(0, 65535))),
     };
-    for (CLI::Option* option : added) option->group("Network");
+    SetTitle(added, "Network");
   }
 
   ServeOptions options_;

@@ -5,6 +5,7 @@
 
 #include <spdlog/spdlog.h>
 
+#include "absl/strings/str_cat.h"
 #include "comm/clock.h"
 #include "kernels/status_macros.h"
 #include "launcher/engine_options.h"
@@ -47,7 +48,8 @@ class ServeProgram final : public GroupProgram {
 };
 
 absl::StatusOr<int64_t> ServeProgram::Prepare(const ModelSource& source) {
-  LONGSPAN_ASSIGN_OR_RETURN(server_, ListenForHttp(&options_.http, options_.model.model, clock_));
+  const std::string address = absl::StrCat("--host ", options_.http.host, " --port ", options_.http.port);
+  LONGSPAN_ASSIGN_OR_RETURN(server_, ListenForHttp(&options_.http, address, options_.model.model, clock_));
   LONGSPAN_ASSIGN_OR_RETURN(texts_, ModelTexts::Open(source));
   return options_.serving.max_sequences;
 }

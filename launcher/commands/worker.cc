@@ -24,7 +24,7 @@ class WorkerCommand final : public Command {
                   Into(&options_.transport.devices, NonEmptyText())),
         AddInsecure(app, &options_.insecure),
     };
-    for (CLI::Option* option : network) option->group("Network");
+    SetTitle(network, "Network");
     AddControlFiles(app, &options_.control_files);
     const std::vector<CLI::Option*> service = {
         AddOption(app, "--role", "ROLE",
@@ -38,7 +38,7 @@ class WorkerCommand final : public Command {
                   "at SIGTERM, or under mpirun at SIGUSR1: how long its requests may go on here (30s)",
                   Into(&options_.drain_timeout_s, Duration())),
     };
-    for (CLI::Option* option : service) option->group("Service");
+    SetTitle(service, "Service");
     AddServingOptions(app, &options_.serving);
     AddModelOptions(app, &options_.model);
     AddLogFormat(app, &options_.model.log_format);

@@ -482,7 +482,6 @@ void HttpServer::State::RaiseFileLimit() {
 
 absl::Status HttpServer::State::Listen() {
   RaiseFileLimit();
-  const std::string where = absl::StrCat("--host ", options.host, " --port ", options.port);
   error_code ec;
   if (!options.tls_certificate.empty()) {
     tls.emplace(ssl::context::tls_server);
@@ -503,7 +502,8 @@ absl::Status HttpServer::State::Listen() {
   const auto results = resolver.resolve(options.host, absl::StrCat(options.port),
                                         tcp::resolver::passive | tcp::resolver::numeric_service, ec);
   if (ec || results.empty()) {
-    return absl::InvalidArgumentError(absl::StrCat(where, ": no such address: ", ec.message()));
+    return absl::InvalidArgumentError(
+        absl::StrCat(options.address_name, ": no such address: ", ec.message()));
   }
   const tcp::endpoint endpoint = results.begin()->endpoint();
   acceptor.open(endpoint.protocol(), ec);
@@ -512,8 +512,8 @@ absl::Status HttpServer::State::Listen() {
   if (!ec) acceptor.listen(asio::socket_base::max_listen_connections, ec);
   if (ec) {
     return absl::UnavailableError(absl::StrCat(
-        where, ": cannot listen: ", ec.message(),
-        ec == asio::error::address_in_use ? "; choose another --port, or stop the server there" : ""));
+        options.address_name, ": cannot listen: ", ec.message(),
+        ec == asio::error::address_in_use ? "; choose another port, or stop the server there" : ""));
   }
   port = acceptor.local_endpoint().port();
   return absl::OkStatus();

@@ -24,6 +24,7 @@ namespace longspan {
 struct HttpServerOptions {
   std::string host = "127.0.0.1";  // name or address
   int port = 8000;                 // 0 = any free one
+  std::string address_name;        // what errors call host and port
   std::string tls_certificate;     // PEM files: both or none
   std::string tls_key;
   size_t max_header_bytes = size_t{16} << 10;
@@ -43,7 +44,7 @@ class HttpServer {
   // The body of an answer that the server gives by itself: 400, 408, 413, 431, 503.
   using ErrorBody = std::function<std::string(int status, const std::string& message)>;
 
-  // Listens and serves from now on. An error names host and port, or the file.
+  // Listens and serves from now on. An error names the address, or the file.
   static absl::StatusOr<std::unique_ptr<HttpServer>> Create(const HttpServerOptions& options,
                                                             HttpHandler handler, ErrorBody error_body);
   // Drops all connections.

@@ -1,6 +1,7 @@
 #include "launcher/command_line.h"
 
 #include <gtest/gtest.h>
+#include <CLI/CLI.hpp>
 
 #include <cstdio>
 #include <map>

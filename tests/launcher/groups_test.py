@@ -259,6 +259,19 @@ class Groups(unittest.TestCase):
             self.assertEqual(coordinator.complete("a", max_tokens=3)["object"], "text_completion")
             self.assertEqual(coordinator.log_text().count("is not let in"), 2, coordinator.log_text())
 
+    def test_taken_ports(self):
+        coordinator = self.coordinator()
+        for option, port, other, message in [
+                ("--listen-http", coordinator.port, "--listen-grpc", f"--listen-http 127.0.0.1:{coordinator.port}: cannot listen"),
+                ("--listen-grpc", coordinator.grpc_port, "--listen-http",
+                 f"cannot listen for groups on 127.0.0.1:{coordinator.grpc_port}")]:
+            with self.subTest(option=option):
+                run = subprocess.run([longspan, "coordinator", "--model", MODEL, option, f"127.0.0.1:{port}", other, "127.0.0.1:0"],
+                                     capture_output=True, text=True, env=ENVIRONMENT, timeout=30, check=False)
+                self.assertEqual(run.returncode, 1, run.stderr)
+                self.assertIn(message, run.stderr)
+                self.assertNotIn("is not let in", run.stderr)
+
     def test_what_cannot_start(self):
         for command, arguments, message in [
                 ("coordinator", ["--listen-http", "0.0.0.0:0"], "--insecure"),

@@ -1,6 +1,7 @@
 #include "launcher/model_options.h"
 
 #include <gtest/gtest.h>
+#include <CLI/CLI.hpp>
 
 #include "launcher/exit_status.h"
 
