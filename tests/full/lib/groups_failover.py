@@ -1,9 +1,10 @@
 """usage: groups_failover.py LONGSPAN MODEL
 
-20 streams at once, greedy and sampled, over a group of one rank and a group of two. Something happens to a group in their
-midst; every stream ends with the tokens that one process gives, and none pauses for longer than the heartbeat's timeout,
-2 s, and the prefill that has to be done again. When the coordinator is killed, streams end, groups come back to the next
-one, and nothing of before holds memory. Exit status 1 when not so.
+20 streams at once, greedy and sampled, over a group that computes prompts, one of two ranks that goes on from them, and one
+that does both. Something happens to a group in their midst; every stream ends with the tokens that one process gives, and
+none pauses for longer than the heartbeat's timeout, 2 s, and the prefill that is to be done from then on. When the
+coordinator is killed, streams end, groups come back to the next one, and nothing of before holds memory. Exit status 1
+when not so.
 """
 import contextlib
 import http.client
@@ -21,6 +22,7 @@ from server_process import check  # pylint: disable=wrong-import-position
 
 STREAMS, OUTPUT_TOKENS, HEARTBEAT_TIMEOUT_S = 20, 250, 3
 PROMPTS = [[2, *range(1000 + 50 * i, 1000 + 50 * i + 20 + 15 * i)] for i in range(STREAMS)]
+PREFILL, DECODE, MIXED = range(3)  # of a deployment's workers
 
 
 class Stream(threading.Thread):
@@ -64,7 +66,12 @@ class Link(threading.Thread):
 
     def run(self):
         while True:
-            ends = [self.listener.accept()[0], socket.create_connection(("127.0.0.1", self.target))]
+            near = self.listener.accept()[0]
+            try:
+                ends = [near, socket.create_connection(("127.0.0.1", self.target))]
+            except OSError:  # nobody is there at the moment
+                near.close()
+                continue
             for source, sink in (ends, ends[::-1]):
                 threading.Thread(target=self.carry, args=(source, sink), daemon=True).start()
 
@@ -83,15 +90,26 @@ class Deployment:
         self.coordinator = Coordinator(longspan, "--heartbeat-timeout", f"{HEARTBEAT_TIMEOUT_S}s", model=model, **ports)
         self.link = Link(self.coordinator.grpc_port)
         self.workers = [
-            Worker(longspan, self.coordinator.grpc_port, "--tp", "1", "--kvp", "2", kv_bytes="256M", ranks=2, model=model),
+            self.worker("--role", "prefill"),
+            self.worker("--role", "decode", "--tp", "1", "--kvp", "2", ranks=2),
             Worker(longspan, self.link.port, kv_bytes="256M", model=model)]
-        self.coordinator.wait_for_groups(2)
+        self.coordinator.wait_for_groups(3)
 
-    def under_way(self):
-        streams = [Stream(self.coordinator.port, i) for i in range(STREAMS)]
-        self.coordinator.wait_for(lambda: all(group["decoding"] for group in self.coordinator.groups()) and
-                                  all(len(stream.tokens) > 2 for stream in streams), "tokens of every stream", 120)
-        return streams
+    def worker(self, *arguments, ranks=1):
+        return Worker(self.longspan, self.coordinator.grpc_port, *arguments, kv_bytes="256M", ranks=ranks, model=self.model)
+
+    def begin(self):
+        return [Stream(self.coordinator.port, i) for i in range(STREAMS)]
+
+    def running(self, role):
+        return sum(group["running"] for group in self.coordinator.groups() if group["role"] == role)
+
+    def wait_for_tokens(self, streams):
+        self.coordinator.wait_for(lambda: self.running("decode") and self.running("mixed") and
+                                  all(stream.tokens for stream in streams), "tokens of every stream", 120)
+
+    def wait_for_handoff(self, streams):
+        self.coordinator.wait_for(lambda: self.running("prefill") and any(stream.tokens for stream in streams), "a handoff", 120)
 
     def redo_s(self, tokens):
         """Over the slowest group's rate."""
@@ -107,13 +125,18 @@ class Deployment:
 def check_streams(what, deployment, streams, expected, begin):
     for stream in streams:
         stream.join()
+    first = sum(len(PROMPTS[stream.i]) for stream in streams if stream.times[1] > begin)
     wrong = [stream.i for stream in streams if (stream.tokens, stream.finish) != (expected[stream.i], "length")]
     check(not wrong, f"{what}: streams {wrong} differ: {[streams[i].finish for i in wrong]}\n"
                      f"{deployment.coordinator.log_text()[-3000:]}")
     lost = deployment.coordinator.metric('longspan_recomputed_tokens_total{reason="group_lost"}')
-    check(lost > 0, f"{what}: no request had to go on elsewhere")
-    pause, most = max(stream.longest_pause(begin) for stream in streams), HEARTBEAT_TIMEOUT_S + 2 + deployment.redo_s(lost)
-    print(f"{what}: {STREAMS} streams as undisturbed, {lost:.0f} tokens computed again, longest pause {pause:.1f} s of {most:.1f} s")
+    moved_on = deployment.coordinator.wait_for_log(r"is lost with (\d+) requests")
+    check(int(moved_on) > 0, f"{what}: no request had to go on elsewhere")
+    pause = max(stream.longest_pause(begin) for stream in streams)
+    most = HEARTBEAT_TIMEOUT_S + 2 + deployment.redo_s(lost + first)
+    moved = deployment.coordinator.metric('longspan_handoffs_total{outcome="complete"}')
+    print(f"{what}: {STREAMS} streams as undisturbed, {moved:.0f} handed off, {moved_on} went on elsewhere, {lost:.0f} tokens "
+          f"computed again and {first} for the first time, longest pause {pause:.1f} s of {most:.1f} s", flush=True)
     check(pause <= most, f"{what}: a stream has paused for too long")
     deployment.coordinator.wait_for(lambda: deployment.coordinator.blocks_in_use() == 0, "free KV")
 
@@ -128,26 +151,30 @@ def main(longspan, model):
     server.end()
 
     def kill_rank(deployment):
-        os.kill(deployment.workers[0].processes()[1], signal.SIGKILL)
+        os.kill(deployment.workers[DECODE].processes()[1], signal.SIGKILL)
 
-    def kill_group(deployment):
-        deployment.workers[1].process.kill()
+    def kill_prefill_group(deployment):
+        deployment.workers[PREFILL].process.kill()
 
     def stop(deployment):
-        deployment.workers[1].process.send_signal(signal.SIGSTOP)
-        deployment.coordinator.wait_for_groups(1)
+        deployment.workers[MIXED].process.send_signal(signal.SIGSTOP)
+        deployment.coordinator.wait_for_groups(2)
         time.sleep(1)
-        deployment.workers[1].process.send_signal(signal.SIGCONT)
+        deployment.workers[MIXED].process.send_signal(signal.SIGCONT)
 
     def cut(deployment):
         deployment.link.open.clear()
-        deployment.coordinator.wait_for_groups(1)
+        deployment.coordinator.wait_for_groups(2)
         deployment.link.open.set()
 
-    for what, happens, groups in (("a rank is killed", kill_rank, 1), ("a group is killed", kill_group, 1),
-                                  ("a group is stopped and goes on", stop, 2), ("a link is cut and mended", cut, 2)):
+    for what, ready, happens, groups in (
+            ("a decode rank is killed", Deployment.wait_for_tokens, kill_rank, 2),
+            ("the prefill group is killed", Deployment.wait_for_handoff, kill_prefill_group, 2),
+            ("a group is stopped and goes on", Deployment.wait_for_tokens, stop, 3),
+            ("a link is cut and mended", Deployment.wait_for_tokens, cut, 3)):
         deployment = Deployment(longspan, model)
-        streams = deployment.under_way()
+        streams = deployment.begin()
+        ready(deployment, streams)
         begin = time.monotonic()
         happens(deployment)
         check_streams(what, deployment, streams, expected, begin)
@@ -155,7 +182,8 @@ def main(longspan, model):
         deployment.end()
 
     deployment = Deployment(longspan, model)
-    streams = deployment.under_way()
+    streams = deployment.begin()
+    deployment.wait_for_tokens(streams)
     ports = {"http": deployment.coordinator.port, "grpc": deployment.coordinator.grpc_port}
     deployment.coordinator.process.kill()
     deployment.coordinator.process.wait()
@@ -164,9 +192,9 @@ def main(longspan, model):
         check(stream.finish is None and stream.tokens == expected[stream.i][:len(stream.tokens)], "a stream ends with its server")
     again = deployment.coordinator = Coordinator(longspan, model=model, **ports)
     begin = time.monotonic()
-    again.wait_for_groups(2)
+    again.wait_for_groups(3)
     again.wait_for(lambda: again.blocks_in_use() == 0, "free KV")
-    print(f"the coordinator is killed: streams end; the next one has both groups, empty, {time.monotonic() - begin:.1f} s later")
+    print(f"the coordinator is killed: streams end; the next one has all groups, empty, {time.monotonic() - begin:.1f} s later")
     streams = [Stream(again.port, i) for i in range(STREAMS)]
     for stream in streams:
         stream.join()
