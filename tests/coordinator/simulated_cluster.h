@@ -18,7 +18,7 @@
 namespace longspan {
 
 // Programs with sanitizers are several times as slow: they simulate less.
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#ifdef LONGSPAN_SIMULATE_LESS
 inline constexpr bool kSimulateLess = true;
 #else
 inline constexpr bool kSimulateLess = false;
