@@ -125,6 +125,7 @@ TEST_F(DispatcherTest, WithoutAGroupThatAnswersNothingIsTaken) {
 
 TEST_F(DispatcherTest, AFullQueueRefuses) {
   Begin({.max_waiting = 2, .max_waiting_tokens = 50});
+  EXPECT_TRUE(absl::IsUnavailable(dispatcher_->Admits()));
   EXPECT_TRUE(absl::IsUnavailable(TrySubmit(1, 1).status()));
   Join(1, {100}, 1);
   Submit(10, 10);
